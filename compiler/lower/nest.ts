@@ -1,0 +1,99 @@
+// A kernel before it is scheduled: which loops, which values, where they go; not in which order or by whom.
+// A nest is the work between two global barriers. Targets turn nests into loops with a recipe (or, gpu.js, into one
+// function per output cell). What is normative is the fold's tree (design.md, Bits): it depends on the fold's own length.
+import type { Extent } from "../../dsl/node.js";
+import type { Buffer, Expr } from "./expr.js";
+
+/** A loop: its variable's name is unique in the plan. */
+export interface Axis {
+  readonly v: string;
+  readonly extent: Extent;
+}
+export interface Store {
+  readonly buffer: Buffer;
+  readonly index: readonly Expr[];
+  readonly value: Expr;
+}
+export interface Monoid {
+  readonly names: readonly string[];
+  readonly empty: readonly number[];
+  /** Over locals `x.NAME` and `y.NAME`, one result per component, in the order of names. */
+  readonly combine: readonly Expr[];
+  /** Recognised shapes; `general` otherwise. `sum` may use fma when its element is a product. */
+  readonly kind: "sum" | "max" | "min" | "prod" | "general";
+}
+
+/** Inside a row, in order. Values of earlier stages are locals of later ones. */
+export type Stage =
+  /** Binds local `bind[c]` to component c of the fold over `over` of `elements`. */
+  | {
+      readonly stage: "fold";
+      readonly over: readonly Axis[];
+      readonly monoid: Monoid;
+      readonly elements: readonly Expr[];
+      readonly bind: readonly string[];
+    }
+  /** For each index of `axes` (none: once a row) all stores. */
+  | { readonly stage: "map"; readonly axes: readonly Axis[]; readonly stores: readonly Store[] }
+  /** At each index of `over`, in order: local `bind[c]` is the prefix; then the stores. */
+  | {
+      readonly stage: "scan";
+      readonly over: Axis;
+      readonly monoid: Monoid;
+      readonly elements: readonly Expr[];
+      readonly bind: readonly string[];
+      readonly exclusive: boolean;
+      readonly reverse: boolean;
+      readonly stores: readonly Store[];
+    };
+
+interface Base {
+  /** Unique in the plan; made from the source's names where there are any. */
+  readonly name: string;
+  /** Ids of the graph nodes it computes, for places and messages. */
+  readonly nodes: readonly number[];
+}
+export type Nest =
+  /** For each index of `axes`: all stores. No folds. */
+  | (Base & { readonly form: "map"; readonly axes: readonly Axis[]; readonly stores: readonly Store[] })
+  /** For each index of `rows` the stages in order. */
+  | (Base & { readonly form: "row"; readonly rows: readonly Axis[]; readonly stages: readonly Stage[] })
+  /** local "sum" = Σ_k a·b for each batch, m, n; then the stores. a reads no n axis, b no m axis. */
+  | (Base & {
+      readonly form: "contract";
+      readonly batch: readonly Axis[];
+      readonly m: readonly Axis[];
+      readonly n: readonly Axis[];
+      readonly k: readonly Axis[];
+      readonly a: Expr;
+      readonly b: Expr;
+      readonly stores: readonly Store[];
+    })
+  /** into[…, target = index, …] += value in the order of `over`, from 0: a sum over a one-hot condition. `into.index` is
+   *  over the variables of rows and of target. index is over `over` (and rows); out of range is dropped. */
+  | (Base & {
+      readonly form: "scatter";
+      readonly rows: readonly Axis[];
+      readonly over: readonly Axis[];
+      readonly target: Axis;
+      readonly index: Expr;
+      readonly value: Expr;
+      readonly into: { readonly buffer: Buffer; readonly index: readonly Expr[] };
+    })
+  /** The k greatest of `element` along `over` for each row, descending, ties to the lower index. Stores see the
+   *  locals `value` (real) and `index` (int) for each `slot`; `chosen` (if any) is a bool buffer over rows and over. */
+  | (Base & {
+      readonly form: "top";
+      readonly rows: readonly Axis[];
+      readonly over: Axis;
+      readonly slot: Axis;
+      readonly element: Expr;
+      readonly stores: readonly Store[];
+      readonly chosen: { readonly buffer: Buffer; readonly index: readonly Expr[] } | null;
+    });
+
+/** The program: nests in order with a barrier after each, and counted loops around them. */
+export type Step =
+  | { readonly step: "nest"; readonly nest: Nest }
+  /** `v` is the counter's variable: 0 … count−1, or downwards. */
+  | { readonly step: "loop"; readonly v: string; readonly count: number; readonly reverse: boolean; readonly body: readonly Step[] };

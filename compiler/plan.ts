@@ -1,0 +1,19 @@
+// What the compiler hands to a target: buffers with places in memory, and the steps. Data only.
+import type { UpTo } from "../dsl/node.js";
+import type { Buffer } from "./lower/expr.js";
+import type { Step } from "./lower/nest.js";
+
+export interface Plan {
+  readonly name: string;
+  readonly buffers: readonly Buffer[];
+  readonly steps: readonly Step[];
+  /** Run-time extents, in the order in which a run passes them. */
+  readonly extents: readonly UpTo[];
+  /** By the program's own names. State buffers are read and written in place; inputs are read only. */
+  readonly inputs: Readonly<Record<string, Buffer>>;
+  readonly outputs: Readonly<Record<string, Buffer>>;
+  readonly state: Readonly<Record<string, Buffer>>;
+  /** Byte offset of each temp buffer (by id) in one arena of `arenaBytes`, 64-byte aligned. */
+  readonly offsets: ReadonlyMap<number, number>;
+  readonly arenaBytes: number;
+}

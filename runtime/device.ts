@@ -1,0 +1,36 @@
+// What every device is. A session owns state and binds several programs to it.
+import type { Plan } from "../compiler/plan.js";
+import type { DType } from "../dsl/node.js";
+
+/** Host arrays at the boundary, row-major in the axis order of the expression. bf16 and f16 travel as Float32Array. */
+export type HostArray = Float32Array | Float64Array | Int32Array | Uint8Array;
+export interface StateSpec {
+  readonly path: string;
+  readonly dtype: DType;
+  readonly elements: number;
+}
+/** Memory a session keeps between runs, by path. */
+export interface DeviceState {
+  read(path: string): Promise<HostArray>;
+  write(path: string, data: ArrayLike<number>): Promise<void>;
+  [Symbol.dispose](): void;
+}
+export interface Executable {
+  /** Runs once on this state. Inputs by the plan's names; extents by UpTo name. The results are copies. One run at a
+   *  time per state: the device queues. */
+  run(
+    state: DeviceState,
+    inputs: Readonly<Record<string, ArrayLike<number>>>,
+    extents: ReadonlyMap<number, number>,
+  ): Promise<Readonly<Record<string, HostArray>>>;
+  /** Name and readable source of each kernel. */
+  readonly kernels: readonly { readonly name: string; readonly source: string }[];
+  [Symbol.dispose](): void;
+}
+export interface Device {
+  readonly name: string;
+  /** Allocates (zeroed) state for these paths. */
+  alloc(state: readonly StateSpec[]): Promise<DeviceState>;
+  compile(plan: Plan): Promise<Executable>;
+  [Symbol.dispose](): void;
+}
