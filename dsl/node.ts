@@ -92,6 +92,8 @@ export interface ViewNode extends Base {
   readonly args: readonly [Node];
   readonly fresh: Shape;
   readonly index: IndexBody;
+  /** The axes of x that `index` names. */
+  readonly reads: readonly string[];
 }
 /** result = x with each axis in `along` replaced by the i32 tensor args[1 + k]; out of range reads 0. */
 export interface AtNode extends Base {

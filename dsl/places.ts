@@ -1,0 +1,72 @@
+// Where nodes were written: a side table, apart from what they mean. A node that several places wrote has several
+// origins; a rewrite gives its result the origins of what it replaced. A place is read from the stack of the call that
+// made the node, lazily: the stack is kept as text and parsed when someone asks.
+import type { Node } from "./node.js";
+
+export interface Place {
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+}
+
+const stacks = new WeakMap<Node, Set<string>>();
+/** Frames in these folders are ours, not the author's. */
+const here = import.meta.url.replace(/dsl\/places\.[jt]s$/, "");
+const ours = [`${here}dsl/`, `${here}compiler/`, `${here}runtime/`, `${here}index.`];
+const node = /^\s*at (?:.*? \()?(?:async )?(.*?):(\d+):(\d+)\)?$/;
+
+let recording = true;
+/** The compiler's own constructions have the origins of the node they expand, not a stack. */
+export function withoutRecording<T>(f: () => T): T {
+  const before = recording;
+  recording = false;
+  try {
+    return f();
+  } finally {
+    recording = before;
+  }
+}
+
+export function record(n: Node): void {
+  if (!recording) return;
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = 12;
+  const stack = new Error().stack ?? "";
+  Error.stackTraceLimit = limit;
+  const known = stacks.get(n);
+  if (!known) stacks.set(n, new Set([stack]));
+  else if (known.size < 16) known.add(stack); // a node built in a loop: more origins say no more
+}
+
+/** The rewrite's result keeps the origins of what it replaced. */
+export function inherit(to: Node, from: Node): void {
+  const origins = stacks.get(from);
+  if (!origins || to === from) return;
+  const known = stacks.get(to);
+  if (!known) stacks.set(to, new Set(origins));
+  else for (const s of origins) if (known.size < 16) known.add(s);
+}
+
+function parse(stack: string): Place | undefined {
+  for (const line of stack.split("\n").slice(1)) {
+    const m = node.exec(line);
+    if (!m) continue;
+    const url = m[1] as string;
+    const asUrl = url.startsWith("/") ? `file://${url}` : url;
+    if (url.startsWith("node:") || ours.some((folder) => asUrl.startsWith(folder))) continue;
+    return { file: url.startsWith("file://") ? decodeURIComponent(new URL(url).pathname) : url, line: Number(m[2]), column: Number(m[3]) };
+  }
+  return undefined;
+}
+
+/** The places that wrote this node, the first one first. */
+export function placesOf(n: Node): readonly Place[] {
+  const out: Place[] = [];
+  for (const stack of stacks.get(n) ?? []) {
+    const p = parse(stack);
+    if (p && !out.some((q) => q.file === p.file && q.line === p.line && q.column === p.column)) out.push(p);
+  }
+  return out;
+}
+/** The author's call that is running now. */
+export const callSite = (): Place | undefined => parse(new Error().stack ?? "");
