@@ -1,0 +1,161 @@
+// Loop IR: statements over index notation (`lower/expr.ts`). A nest says what is computed; loop IR says in which order,
+// by whom and where intermediate values live, still in no target's words: C, WGSL and the tests' interpreter read it.
+//
+// Values are Exprs. Beside a nest's own names they may hold locals (`let`, `var`) and loads from memory that the kernel
+// allocates itself: a tile is a Buffer as any other, brought into being by `alloc`. Every loop carries a binding. A
+// `vector` loop's iterations are independent, so a target may run as many at a time as its vectors hold; a `thread`
+// loop's as well, and they are divided statically. `workgroup` and `local` are a GPU's two levels of the same.
+import type { DType, Extent } from "../../dsl/node.js";
+import { type Buffer, buffer, type Expr, int } from "../lower/expr.js";
+
+export type Binding = "serial" | "unroll" | "vector" | "thread" | "workgroup" | "local";
+/** private: one loop iteration's own, small; scratch: one thread's own, large; workgroup: shared by a workgroup. */
+export type Space = "private" | "scratch" | "workgroup";
+
+export interface Place {
+  readonly buffer: Buffer;
+  readonly index: readonly Expr[];
+}
+export interface For {
+  readonly s: "for";
+  readonly v: string;
+  readonly from: Expr;
+  readonly to: Expr;
+  /** > 0. */
+  readonly step: number;
+  readonly bind: Binding;
+  readonly body: readonly Stmt[];
+}
+export type Stmt =
+  | For
+  /** An immutable local. */
+  | { readonly s: "let"; readonly name: string; readonly value: Expr }
+  /** A mutable local and its first value; `set` gives it another. */
+  | { readonly s: "var"; readonly name: string; readonly value: Expr }
+  | { readonly s: "set"; readonly name: string; readonly value: Expr }
+  | { readonly s: "alloc"; readonly buffer: Buffer; readonly space: Space }
+  | ({ readonly s: "store"; readonly value: Expr } & Place)
+  | { readonly s: "if"; readonly cond: Expr; readonly then: readonly Stmt[]; readonly otherwise: readonly Stmt[] }
+  /** Every invocation of a workgroup (or every thread) arrives before one goes on. */
+  | { readonly s: "barrier"; readonly scope: "workgroup" | "threads" }
+  /** A target's instruction in place of loops of equal `meaning`: a target without it prints the meaning. Reads and
+   *  writes no other memory than `places` lead to. */
+  | {
+      readonly s: "use";
+      readonly instruction: Instruction;
+      readonly places: readonly Place[];
+      readonly ints: readonly Expr[];
+      readonly meaning: readonly Stmt[];
+    };
+
+/** The instructions recipes ask for; each target's spelling is a total record of these (null: print the meaning).
+ *  block: places A, B, C; ints rows, depth, A's row stride, A's depth stride, B's depth stride, C's row stride, add:
+ *    C[r, 0..16) (+)= Σ_k A[r, k]·B[k, 0..16), an fma chain from 0 along k, for rows 1 … 6.
+ *  transpose8: places source (8 rows of 8), target; int stride: target[c·stride + r] = source[r, c], c ascending, and
+ *    target[c·stride … + 8) is all overwritten. */
+export type Instruction = "block" | "transpose8";
+
+export interface Kernel {
+  readonly name: string;
+  readonly nodes: readonly number[];
+  readonly body: readonly Stmt[];
+}
+
+/** The number of threads, in every kernel; a thread loop over exactly [0, threads) has one iteration a thread. */
+export const THREADS = "n_threads";
+
+export const loop = (v: string, from: Expr, to: Expr, body: readonly Stmt[], bind: Binding = "serial", step = 1): For => ({
+  s: "for",
+  v,
+  from,
+  to,
+  step,
+  bind,
+  body,
+});
+export const letS = (name: string, value: Expr): Stmt => ({ s: "let", name, value });
+export const varS = (name: string, value: Expr): Stmt => ({ s: "var", name, value });
+export const setS = (name: string, value: Expr): Stmt => ({ s: "set", name, value });
+export const storeS = (b: Buffer, index: readonly Expr[], value: Expr): Stmt => ({ s: "store", buffer: b, index, value });
+export const allocS = (b: Buffer, space: Space): Stmt => ({ s: "alloc", buffer: b, space });
+export const ifS = (cond: Expr, then: readonly Stmt[], otherwise: readonly Stmt[] = []): Stmt => ({ s: "if", cond, then, otherwise });
+
+/** Memory that a kernel allocates itself. */
+export const tile = (name: string, dtype: DType, ...extents: readonly Extent[]): Buffer =>
+  buffer(
+    name,
+    dtype,
+    extents.map((extent, i) => ({ name: `d${i}`, extent })),
+    "temp",
+  );
+
+/** The bodies directly below a statement. */
+export function bodiesOf(s: Stmt): readonly (readonly Stmt[])[] {
+  switch (s.s) {
+    case "for":
+      return [s.body];
+    case "if":
+      return [s.then, s.otherwise];
+    case "use":
+      return [s.meaning];
+    default:
+      return [];
+  }
+}
+/** The expressions that a statement holds itself. */
+export function exprsOf(s: Stmt): readonly Expr[] {
+  switch (s.s) {
+    case "for":
+      return [s.from, s.to];
+    case "let":
+    case "var":
+    case "set":
+      return [s.value];
+    case "store":
+      return [...s.index, s.value];
+    case "if":
+      return [s.cond];
+    case "use":
+      return [...s.places.flatMap((p) => p.index), ...s.ints];
+    case "alloc":
+    case "barrier":
+      return [];
+  }
+}
+/** The same statement with other expressions, and other bodies. */
+export function rebuild(s: Stmt, e: (x: Expr) => Expr, bodies: (b: readonly Stmt[]) => readonly Stmt[]): Stmt {
+  switch (s.s) {
+    case "for":
+      return { ...s, from: e(s.from), to: e(s.to), body: bodies(s.body) };
+    case "let":
+    case "var":
+    case "set":
+      return { ...s, value: e(s.value) };
+    case "store":
+      return { ...s, index: s.index.map(e), value: e(s.value) };
+    case "if":
+      return { ...s, cond: e(s.cond), then: bodies(s.then), otherwise: bodies(s.otherwise) };
+    case "use":
+      return { ...s, places: s.places.map((p) => ({ buffer: p.buffer, index: p.index.map(e) })), ints: s.ints.map(e), meaning: bodies(s.meaning) };
+    case "alloc":
+    case "barrier":
+      return s;
+  }
+}
+/** Every statement, a loop before its body. */
+export function statements(body: readonly Stmt[]): readonly Stmt[] {
+  const out: Stmt[] = [];
+  const stack = [...body].reverse();
+  for (let s = stack.pop(); s; s = stack.pop()) {
+    out.push(s);
+    for (const b of [...bodiesOf(s)].reverse()) stack.push(...[...b].reverse());
+  }
+  return out;
+}
+/** Buffers that a body stores into, its own allocations included. */
+export function written(body: readonly Stmt[]): ReadonlySet<Buffer> {
+  const out = new Set<Buffer>();
+  for (const s of statements(body)) if (s.s === "store") out.add(s.buffer);
+  return out;
+}
+export const zero = int(0);
