@@ -1,0 +1,102 @@
+// Point-wise kernels over the same axes that read the same memory become one kernel: an update of weight, first and
+// second moment reads the gradient once. A kernel moves up to an earlier one only past kernels that do not touch what it
+// reads or writes. All values of a nest are computed before any of its stores, index by index.
+import { apply, type Expr, extentVar, load, random, variable } from "./expr.js";
+import { expressionsOf, loadsOf, storesOf } from "./memory.js";
+import type { Axis, Nest, Store } from "./nest.js";
+
+type MapNest = Extract<Nest, { form: "map" }>;
+interface Touched {
+  readonly reads: ReadonlySet<number>;
+  readonly writes: ReadonlySet<number>;
+}
+export const touched = (n: Nest): Touched => ({
+  reads: new Set(loadsOf(expressionsOf(n)).map((l) => l.buffer.id)),
+  writes: new Set(storesOf(n).map((s) => s.buffer.id)),
+});
+const meets = (a: ReadonlySet<number>, b: ReadonlySet<number>) => [...a].some((x) => b.has(x));
+
+const MOST_STORES = 6;
+
+/** Kernels of one region, in an order in which each reads what earlier ones wrote. */
+export function fuseMaps(nests: readonly Nest[]): readonly Nest[] {
+  return fuse(nests, (out, nest, io) => {
+    for (let i = out.length - 1; i >= 0; i--) {
+      const { nest: other, io: his } = out[i] as Entry;
+      if (meets(his.writes, io.reads) || meets(his.writes, io.writes) || meets(his.reads, io.writes)) return undefined;
+      if (mergeable(other, nest) && meets(his.reads, io.reads)) return i;
+    }
+    return undefined;
+  });
+}
+
+/** Updates all read old state, so any two may share a kernel in which each value is read where it is written. */
+export function fuseUpdates(nests: readonly Nest[]): readonly Nest[] {
+  return fuse(nests, (out, nest, io) => {
+    const i = out.findIndex(
+      ({ nest: other, io: his }) =>
+        mergeable(other, nest) && meets(his.reads, io.reads) && !meets(his.writes, io.writes) && aligned(merge(other as MapNest, nest)),
+    );
+    return i < 0 ? undefined : i;
+  });
+}
+
+interface Entry {
+  readonly nest: Nest;
+  readonly io: Touched;
+}
+function fuse(nests: readonly Nest[], host: (out: readonly Entry[], nest: MapNest, io: Touched) => number | undefined): readonly Nest[] {
+  const out: Entry[] = [];
+  for (const nest of nests) {
+    const io = touched(nest);
+    const i = nest.form === "map" ? host(out, nest, io) : undefined;
+    if (i === undefined || nest.form !== "map") out.push({ nest, io });
+    else {
+      const merged = merge((out[i] as Entry).nest as MapNest, nest);
+      out[i] = { nest: merged, io: touched(merged) };
+    }
+  }
+  return out.map((x) => x.nest);
+}
+const mergeable = (to: Nest, from: MapNest): boolean =>
+  to.form === "map" && sameAxes(to.axes, from.axes) && to.stores.length + from.stores.length <= MOST_STORES;
+const sameAxes = (a: readonly Axis[], b: readonly Axis[]) =>
+  a.length === b.length && a.every((x, i) => extentVar(x.extent) === extentVar((b[i] as Axis).extent));
+
+/** Does every read of a buffer that the nest writes happen at the index where it is written? */
+export function aligned(n: MapNest): boolean {
+  const written = new Map(n.stores.map((s) => [s.buffer.id, s]));
+  return loadsOf(n.stores.flatMap((s) => [...s.index, s.value])).every((l) => {
+    const s = written.get(l.buffer.id);
+    return !s || l.index.every((e, i) => e === s.index[i]);
+  });
+}
+
+function merge(to: MapNest, from: MapNest): MapNest {
+  const names = new Map(from.axes.map((a, i) => [a.v, (to.axes[i] as Axis).v]));
+  const done = new Map<Expr, Expr>();
+  const go = (e: Expr): Expr => {
+    const known = done.get(e);
+    if (known) return known;
+    const made = renamed(e, names, go);
+    done.set(e, made);
+    return made;
+  };
+  const stores: Store[] = from.stores.map((s) => ({ buffer: s.buffer, index: s.index.map(go), value: go(s.value) }));
+  return { ...to, nodes: [...to.nodes, ...from.nodes], stores: [...to.stores, ...stores] };
+}
+function renamed(e: Expr, names: ReadonlyMap<string, string>, go: (p: Expr) => Expr): Expr {
+  switch (e.kind) {
+    case "num":
+    case "local":
+      return e;
+    case "var":
+      return variable(names.get(e.name) ?? e.name);
+    case "load":
+      return load(e.buffer, e.index.map(go), e.inside && go(e.inside));
+    case "call":
+      return apply(e.prim, e.type, ...e.args.map(go));
+    case "random":
+      return random(e.draw, e.key, e.extend.map(go), go(e.counter));
+  }
+}

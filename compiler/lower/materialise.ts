@@ -1,0 +1,217 @@
+// Which values get memory. Folds, scans and selections do; maps and views are substituted into their users unless
+// that costs more than storing them. The cost of a value: evaluations × (its body's work + a load an argument) when
+// substituted, against evaluating it once, storing it, and a load for each evaluation. Work inside a contraction's
+// operand counts more, for it runs while panels are packed, not at vector speed.
+//
+// A fold whose only user is a map over the same axes becomes a local of that map's kernel (its epilogue): the value is
+// stored once, finished.
+import type { Loop, Node } from "../../dsl/node.js";
+import { argsOf } from "../../dsl/node.js";
+import { type Scalar, terms } from "../../dsl/scalar.js";
+import { maxOf } from "./expr.js";
+import { isInside, type Regions } from "./regions.js";
+
+export interface Choice {
+  /** Values with memory of their own. */
+  readonly stored: ReadonlySet<Node>;
+  /** Fold → the map node in whose kernel it is a local. */
+  readonly epilogue: ReadonlyMap<Node, Node>;
+}
+
+/** Relative cost of one evaluation of a primitive, in vector operations. */
+const work: Readonly<Record<string, number>> = {
+  exp: 12,
+  log: 14,
+  log1p: 16,
+  expm1: 16,
+  log2: 14,
+  log10: 14,
+  pow: 30,
+  sin: 16,
+  cos: 16,
+  tan: 30,
+  tanh: 18,
+  sinh: 20,
+  cosh: 20,
+  div: 4,
+  recip0: 5,
+  sqrt: 4,
+  mod: 6,
+  asin: 30,
+  acos: 30,
+  atan: 24,
+  atan2: 30,
+  asinh: 30,
+  acosh: 30,
+  atanh: 30,
+  cbrt: 40,
+  hypot: 8,
+};
+const LOAD = 4;
+const STORE = 6;
+const PACKING = 3;
+/** Terms that a kernel may hold before a value inside it is stored after all. */
+const LARGEST = 300;
+
+const domain = (axes: Readonly<Record<string, unknown>>, of: (axis: string) => number) => Object.keys(axes).reduce((n, a) => n * of(a), 1);
+const sizeOf = (n: Node) => domain(n.axes, (a) => maxOf(n.axes[a] as number));
+const foldDomain = (n: Node) => {
+  const extents: Record<string, number> = {};
+  for (const a of argsOf(n)) for (const [axis, e] of Object.entries(a.axes)) extents[axis] = maxOf(e);
+  return Object.values(extents).reduce((p, e) => p * e, 1);
+};
+/** Work of one element of a map's body. */
+const bodyWork = (body: Scalar): number => terms([body]).reduce((sum, t) => sum + (t.kind === "call" ? (work[t.prim] ?? 1) : 0), 0);
+
+const always = (n: Node) => n.op === "fold" || n.op === "scan" || n.op === "top";
+/** Results of loops are read where the loop left them. */
+const never = (n: Node) => n.op === "leaf" || n.op === "constant" || n.op === "carry" || n.op === "emit";
+const scalarBody = (n: Node): Scalar | undefined => (n.op === "map" && n.body.kind === "scalar" ? n.body.body : undefined);
+const sameAxes = (a: Node, b: Node) => {
+  const keys = Object.keys(a.axes);
+  return keys.length === Object.keys(b.axes).length && keys.every((k) => k in b.axes);
+};
+
+/** `forced`: values that must have memory (outputs). `sinks`: values copied into state once an element. */
+export function materialise(r: Regions, forced: ReadonlySet<Node>, sinks: readonly Node[]): Choice {
+  const stored = new Set<Node>([...forced].filter((n) => !never(n)));
+  for (const n of r.order) if (always(n)) stored.add(n);
+  for (const [l, is] of r.carries)
+    for (const i of is) if (r.home.get(l.next[i] as Node) === l && !never(l.next[i] as Node)) stored.add(l.next[i] as Node);
+  for (const of of r.emitted.values()) for (const n of of) if (!never(n)) stored.add(n);
+
+  const users = new Map<Node, Node[]>();
+  for (const n of r.order) for (const a of argsOf(n)) if (n.op !== "carry" && n.op !== "emit") users.set(a, [...(users.get(a) ?? []), n]);
+
+  // A sink is a user that is no node: such a value is never only an operand or an epilogue of another.
+  for (const n of sinks) users.set(n, [...(users.get(n) ?? []), n, n]);
+
+  const product = contractionOperands(r, users, stored);
+  const evaluations = new Map<Node, number>();
+  for (const n of sinks) evaluations.set(n, (evaluations.get(n) ?? 0) + sizeOf(n));
+  const count = (n: Node, by: Node, times: number) => {
+    let t = times;
+    const home = r.home.get(n) ?? null;
+    for (let l: Loop | null = r.home.get(by) ?? null; l && l !== home && !isInside(home, l, r.parent); l = r.parent.get(l) ?? null) t *= l.count;
+    evaluations.set(n, (evaluations.get(n) ?? 0) + t);
+  };
+  for (const n of [...r.order].reverse()) {
+    const e = evaluations.get(n) ?? 0;
+    if (!stored.has(n) && !never(n) && !product.inner.has(n)) {
+      const body = scalarBody(n);
+      const own = (body ? bodyWork(body) : n.op === "random" ? 40 : n.op === "cast" ? 1 : 0) + LOAD * argsOf(n).length;
+      const free = own <= LOAD && e <= sizeOf(n) * 64; // a view, a rename, a broadcast: reading it is reading its argument
+      if (!free && e * own > sizeOf(n) * (own + STORE) + e * LOAD) stored.add(n);
+    }
+    const isStored = stored.has(n);
+    for (const a of argsOf(n)) {
+      if (n.op === "carry" || n.op === "emit") continue;
+      if (product.inner.has(n)) continue; // counted through the fold
+      const times = isStored ? (n.op === "fold" || n.op === "scan" || n.op === "top" ? foldDomain(n) : sizeOf(n)) : e;
+      count(a, n, times);
+    }
+    for (const { node, size } of product.operands.get(n) ?? []) count(node, n, size * (cheap(node) ? 1 : PACKING));
+  }
+  cap(r, stored);
+  return { stored, epilogue: epilogues(r, stored, forced, users, product.inner) };
+}
+/** Reading through a view costs packing nothing. */
+const cheap = (n: Node) => n.op !== "map";
+
+/** A sum over a product of maps: the products are walked through, and each factor is read once an element of its own. */
+function contractionOperands(r: Regions, users: ReadonlyMap<Node, readonly Node[]>, stored: ReadonlySet<Node>) {
+  const inner = new Set<Node>();
+  const operands = new Map<Node, { node: Node; size: number }[]>();
+  for (const n of r.order) {
+    if (n.op !== "fold" || n.args.length !== 1 || !isSum(n)) continue;
+    const found: { node: Node; axes: readonly string[] }[] = [];
+    const walked: Node[] = [];
+    const walk = (x: Node): void => {
+      const body = scalarBody(x);
+      const args = body && productArgs(body);
+      if (x.op === "map" && args && (users.get(x)?.length ?? 0) === 1 && !stored.has(x)) {
+        walked.push(x);
+        for (const name of args) walk(x.args[x.names.indexOf(name)] as Node);
+      } else found.push({ node: x, axes: Object.keys(x.axes) });
+    };
+    walk(n.args[0] as Node);
+    const rows = Object.keys(n.axes);
+    const spans = found.filter((f) => f.axes.some((a) => n.over.includes(a))).map((f) => f.axes.filter((a) => rows.includes(a)));
+    const parts = spans.some((s) => spans.some((t) => s.some((a) => !t.includes(a)) && t.some((a) => !s.includes(a))));
+    if (!parts) continue;
+    for (const w of walked) inner.add(w);
+    operands.set(
+      n,
+      found.map((f) => ({ node: f.node, size: sizeOf(f.node) })),
+    );
+  }
+  return { inner, operands };
+}
+function isSum(n: Extract<Node, { op: "fold" }>): boolean {
+  const c = n.monoid.combine;
+  if (c.kind !== "scalar") return false;
+  const body = c.at[n.field];
+  return body?.kind === "call" && body.prim === "add" && n.monoid.empty[n.field] === 0;
+}
+/** The args of a body that is a product of args and constants. */
+function productArgs(body: Scalar): readonly string[] | undefined {
+  if (body.kind === "arg") return [body.name];
+  if (body.kind === "const") return [];
+  if (body.kind === "call" && (body.prim === "mul" || body.prim === "neg")) {
+    const parts = body.args.map(productArgs);
+    return parts.every((p) => p) ? parts.flatMap((p) => p as readonly string[]) : undefined;
+  }
+  return undefined;
+}
+
+/** Kernels of bounded size: a value that would make an expression too large is stored. */
+function cap(r: Regions, stored: Set<Node>): void {
+  const weight = new Map<Node, number>();
+  for (const n of r.order) {
+    if (never(n)) {
+      weight.set(n, 1);
+      continue;
+    }
+    const body = scalarBody(n);
+    const inner = argsOf(n).reduce((sum, a) => sum + (stored.has(a) ? 1 : (weight.get(a) ?? 1)), body ? terms([body]).length : 1);
+    if (inner > LARGEST && !stored.has(n)) stored.add(n);
+    weight.set(n, stored.has(n) ? 1 : inner);
+  }
+}
+
+/** Follows each fold through its only users, maps over the same axes, and moves its memory to the last of them. */
+function epilogues(
+  r: Regions,
+  stored: Set<Node>,
+  forced: ReadonlySet<Node>,
+  users: ReadonlyMap<Node, readonly Node[]>,
+  inner: ReadonlySet<Node>,
+): ReadonlyMap<Node, Node> {
+  const out = new Map<Node, Node>();
+  const hosts = new Set<Node>();
+  const emittedOrNext = new Set<Node>();
+  for (const of of r.emitted.values()) for (const n of of) emittedOrNext.add(n);
+  for (const [l, is] of r.carries) for (const i of is) emittedOrNext.add(l.next[i] as Node);
+  const onlyUser = (n: Node): Node | undefined => (users.get(n)?.length === 1 ? users.get(n)?.[0] : undefined);
+  const hostable = (u: Node, n: Node): boolean =>
+    (u.op === "map" || u.op === "label" || u.op === "stop" || u.op === "cast") &&
+    sameAxes(u, n) &&
+    r.home.get(u) === r.home.get(n) &&
+    !hosts.has(u) &&
+    !inner.has(u);
+  const pinned = (n: Node) => forced.has(n) || emittedOrNext.has(n);
+  for (const n of r.order) {
+    if (n.op !== "fold" || n.args.length !== 1 || pinned(n)) continue;
+    let last: Node = n;
+    for (let u = onlyUser(last); u && hostable(u, n); u = onlyUser(last)) {
+      last = u;
+      if (pinned(last) || stored.has(last)) break;
+    }
+    if (last === n) continue;
+    out.set(n, last);
+    hosts.add(last);
+    stored.delete(n);
+    stored.add(last);
+  }
+  return out;
+}

@@ -1,0 +1,138 @@
+// Subexpressions of indices and constants alone are tables, computed once in f64: rotary angles, decays, bucket numbers.
+// Only what is dearer than a load is worth one. Equal tables are one buffer, whatever the loops are called.
+import { evaluate } from "../../dsl/primitives.js";
+import { apply, type Buffer, type BufferAxis, buffer, type Expr, load, partsOf, variable } from "./expr.js";
+import { variables } from "./form.js";
+import type { Bounds } from "./ranges.js";
+
+const dear = new Set([
+  "exp",
+  "expm1",
+  "log",
+  "log1p",
+  "log2",
+  "log10",
+  "pow",
+  "sin",
+  "cos",
+  "tan",
+  "tanh",
+  "sinh",
+  "cosh",
+  "asin",
+  "acos",
+  "atan",
+  "atan2",
+  "sqrt",
+  "cbrt",
+  "hypot",
+  "div",
+  "recip0",
+]);
+const LARGEST = 1 << 20;
+
+export class Tables {
+  readonly #known = new Map<string, Buffer>();
+  get buffers(): readonly Buffer[] {
+    return [...this.#known.values()];
+  }
+
+  /** Replaces the maximal tabulated subexpressions. `extents`: of the variables that may index a table. */
+  rewrite(root: Expr, extents: ReadonlyMap<string, number>, bounds: Bounds): Expr {
+    const pure = new Map<Expr, boolean>();
+    const worth = new Map<Expr, boolean>();
+    const scan = (e: Expr): void => {
+      if (pure.has(e)) return;
+      const parts = partsOf(e);
+      parts.forEach(scan);
+      const known = e.kind === "var" ? extents.has(e.name) : e.kind === "num" || e.kind === "call";
+      pure.set(e, known && parts.every((p) => pure.get(p)));
+      worth.set(e, (e.kind === "call" && e.type === "real" && dear.has(e.prim)) || parts.some((p) => worth.get(p)));
+    };
+    scan(root);
+    const done = new Map<Expr, Expr>();
+    const go = (e: Expr): Expr => {
+      const known = done.get(e);
+      if (known) return known;
+      const out = (e.type === "real" && pure.get(e) && worth.get(e) && this.#table(e, extents)) || rebuild(e, go);
+      done.set(e, out);
+      return out;
+    };
+    return go(root);
+  }
+
+  #table(e: Expr, extents: ReadonlyMap<string, number>): Expr | undefined {
+    const vars = [...variables(e)];
+    const sizes = vars.map((v) => extents.get(v) as number);
+    const total = sizes.reduce((n, s) => n * s, 1);
+    if (vars.length === 0 || total > LARGEST || total === 0) return undefined;
+    const key = `${canonical(e, new Map(vars.map((v, i) => [v, i])))}|${sizes.join(",")}`;
+    let table = this.#known.get(key);
+    if (!table) {
+      const axes: BufferAxis[] = vars.map((v, i) => ({ name: v.replace(/\d+$/, ""), extent: sizes[i] as number }));
+      table = buffer(`table${this.#known.size}`, "f32", axes, "table", values(e, vars, sizes));
+      this.#known.set(key, table);
+    }
+    return load(table, vars.map(variable));
+  }
+}
+
+/** The same expression over other parts. */
+export function rebuild(e: Expr, go: (part: Expr) => Expr): Expr {
+  switch (e.kind) {
+    case "num":
+    case "var":
+    case "local":
+      return e;
+    case "load":
+      return load(e.buffer, e.index.map(go), e.inside && go(e.inside));
+    case "call":
+      return apply(e.prim, e.type, ...e.args.map(go));
+    case "random":
+      return e;
+  }
+}
+
+/** Text that is equal for expressions equal up to the names of variables. */
+function canonical(e: Expr, position: ReadonlyMap<string, number>): string {
+  switch (e.kind) {
+    case "num":
+      return `${e.type}${Object.is(e.value, -0) ? "-0" : e.value}`;
+    case "var":
+      return `$${position.get(e.name)}`;
+    case "call":
+      return `${e.prim}:${e.type}(${e.args.map((a) => canonical(a, position)).join(",")})`;
+    default:
+      throw new Error("a table holds indices and constants only");
+  }
+}
+
+function values(e: Expr, vars: readonly string[], sizes: readonly number[]): Float64Array {
+  const out = new Float64Array(sizes.reduce((n, s) => n * s, 1));
+  const at = new Map<string, number>();
+  for (let i = 0; i < out.length; i++) {
+    let rest = i;
+    for (let k = vars.length - 1; k >= 0; k--) {
+      at.set(vars[k] as string, rest % (sizes[k] as number));
+      rest = Math.floor(rest / (sizes[k] as number));
+    }
+    out[i] = Number(value(e, at));
+  }
+  return out;
+}
+function value(e: Expr, at: ReadonlyMap<string, number>): number | boolean {
+  switch (e.kind) {
+    case "num":
+      return e.type === "bool" ? e.value !== 0 : e.value;
+    case "var":
+      return at.get(e.name) as number;
+    case "call": {
+      const args = e.args.map((a) => value(a, at));
+      if (e.prim === "idiv") return Math.floor((args[0] as number) / (args[1] as number));
+      if (e.prim === "imod") return (args[0] as number) - Math.floor((args[0] as number) / (args[1] as number)) * (args[1] as number);
+      return evaluate(e.prim, args);
+    }
+    default:
+      throw new Error("a table holds indices and constants only");
+  }
+}
