@@ -85,7 +85,7 @@ function merge(to: MapNest, from: MapNest): MapNest {
   const stores: Store[] = from.stores.map((s) => ({ buffer: s.buffer, index: s.index.map(go), value: go(s.value) }));
   return { ...to, nodes: [...to.nodes, ...from.nodes], stores: [...to.stores, ...stores] };
 }
-function renamed(e: Expr, names: ReadonlyMap<string, string>, go: (p: Expr) => Expr): Expr {
+export function renamed(e: Expr, names: ReadonlyMap<string, string>, go: (p: Expr) => Expr): Expr {
   switch (e.kind) {
     case "num":
     case "local":

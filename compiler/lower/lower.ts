@@ -14,6 +14,7 @@ import { placeTemporaries } from "./memory.js";
 import type { Axis, Monoid, Nest, Stage, Step, Store } from "./nest.js";
 import type { Range } from "./ranges.js";
 import { type Regions, regions } from "./regions.js";
+import { fuseRows } from "./rows.js";
 import { Tables } from "./tables.js";
 import { toIndex, toReal, translate } from "./translate.js";
 import { orderUpdates } from "./updates.js";
@@ -467,12 +468,12 @@ function describe(n: Node): string {
   return `${n.op}${axes ? `_${axes}` : ""}`;
 }
 
-/** Neighbouring point-wise kernels over the same axes become one where they share work. */
+/** Neighbouring kernels become one where they share loops and memory. */
 function group(items: readonly (Nest | Step)[]): Step[] {
   const out: Step[] = [];
   let run: Nest[] = [];
   const flush = () => {
-    for (const nest of fuseMaps(run)) out.push({ step: "nest", nest });
+    for (const nest of fuseRows(fuseMaps(run))) out.push({ step: "nest", nest });
     run = [];
   };
   for (const x of items) {

@@ -23,7 +23,8 @@ export interface Monoid {
   readonly kind: "sum" | "max" | "min" | "prod" | "general";
 }
 
-/** Inside a row, in order. Values of earlier stages are locals of later ones. */
+/** Inside a row, in order. Values of earlier stages are locals of later ones. At one index (of a map, a stage, a
+ *  contraction's result) every value is computed before any store: state updated in place reads its old value. */
 export type Stage =
   /** Binds local `bind[c]` to component c of the fold over `over` of `elements`. */
   | {
