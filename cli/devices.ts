@@ -1,0 +1,75 @@
+// Which devices work on this machine, found by using each for something small, and which of them a command takes.
+
+import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
+import type { IKernelFunctionThis } from "gpu.js";
+import { openFolder } from "../runtime/devices/native/folder.js";
+import { loadNative } from "../runtime/devices/native/pool.js";
+import { findToolchain } from "../runtime/devices/native/toolchain.js";
+import type { DeviceName } from "../runtime/train/config.js";
+import { type Problem, textOf } from "../runtime/train/problem.js";
+
+/** Null where the device works, else why not. */
+export type Availability = () => Promise<string | null>;
+
+/** Compiles the native device's own C part, or takes it from the cache, and loads it: all that a program needs. */
+export const nativeAvailable: Availability = async () => {
+  const tool = await findToolchain();
+  if (isLeft(tool)) return tool.left.message;
+  const folder = openFolder();
+  if (isLeft(folder)) return folder.left.message;
+  try {
+    const loaded = await loadNative(folder.right.path, tool.right);
+    return isLeft(loaded) ? loaded.left.message : null;
+  } catch (thrown) {
+    return `koffi, which loads compiled kernels, does not work here: ${textOf(thrown)}`;
+  }
+};
+
+/** Runs a kernel of four cells. */
+export const gpujsAvailable: Availability = async () => {
+  try {
+    const { GPU } = await import("gpu.js");
+    const gpu = new GPU({ mode: "cpu" });
+    try {
+      const kernel = gpu.createKernel(
+        function (this: IKernelFunctionThis, a: number[]) {
+          return a[this.thread.x]! * 2;
+        },
+        { output: [4] },
+      );
+      const result = kernel([1, 2, 3, 4]);
+      const got = result instanceof Float32Array ? Array.from(result) : [];
+      return got.join() === "2,4,6,8" ? null : `gpu.js computes wrong values here: ${got.join()} for 2,4,6,8`;
+    } finally {
+      await gpu.destroy();
+    }
+  } catch (thrown) {
+    const text = textOf(thrown);
+    return /Cannot find (package|module) 'gpu\.js'/.test(text) ? "gpu.js is not installed: npm install gpu.js" : `gpu.js does not work here: ${text}`;
+  }
+};
+
+/** The oracle needs nothing but Node. */
+export const DEVICE_CHECKS: Readonly<Record<DeviceName, Availability>> = { native: nativeAvailable, gpujs: gpujsAvailable, js: async () => null };
+
+export interface Picked {
+  readonly device: DeviceName;
+  /** One line where this is not the device one would expect. */
+  readonly notice: string | null;
+}
+
+/** The device asked for, which must work; or with `auto` the native one, else gpu.js, else the oracle. */
+export async function pickDevice(asked: DeviceName | "auto"): Promise<Either<Problem, Picked>> {
+  if (asked !== "auto") {
+    const why = await DEVICE_CHECKS[asked]();
+    if (why === null) return right({ device: asked, notice: null });
+    return left({ kind: "device", message: `the device ${asked} does not work here: ${why}`, hint: "see `mallard doctor`, or use --device auto" });
+  }
+  const native = await nativeAvailable();
+  if (native === null) return right({ device: "native", notice: null });
+  const gpujs = await gpujsAvailable();
+  if (gpujs === null)
+    return right({ device: "gpujs", notice: `Running on gpu.js, which is slow, because the native device does not work here: ${oneLine(native)}` });
+  return right({ device: "js", notice: `Running on the js oracle, which is very slow: ${oneLine(native)}; ${oneLine(gpujs)}` });
+}
+const oneLine = (text: string): string => text.split("\n")[0]!;

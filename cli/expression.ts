@@ -1,0 +1,133 @@
+// FILE#export: loads a user's module, TypeScript included, and finds an expression in it. An expression is a formula,
+// whose inputs are made here with the sizes asked for or usual ones; or a record { inputs, out }, which has its own; or
+// a compiled program.
+//
+// The module and this command must share one copy of the language, or handles of one would be foreign to the other:
+// nothing is bundled or copied, the file is imported by its real path, and a source file of this very package is taken
+// from its build.
+import { existsSync, realpathSync } from "node:fs";
+import { join, relative, resolve, sep } from "node:path";
+import { pathToFileURL } from "node:url";
+import { type Either, left, right } from "fp-ts/lib/Either.js";
+import { type Problem, problem, textOf } from "../runtime/train/problem.js";
+import { didYouMean } from "./suggest.js";
+import { packageRoot } from "./version.js";
+
+export interface FormulaLike {
+  (inputs: Readonly<Record<string, unknown>>): unknown;
+  /** Axes by input: "query dim", or the same with a dtype. */
+  readonly inputs: Readonly<Record<string, string | { readonly spec: string; readonly dtype: string }>>;
+}
+export type Expression =
+  | { readonly kind: "formula"; readonly formula: FormulaLike }
+  | { readonly kind: "record"; readonly inputs: Readonly<Record<string, unknown>>; readonly out: unknown }
+  | { readonly kind: "program"; readonly kernels: readonly { readonly name: string; readonly source: string }[] };
+
+const FORM = "give FILE#export, such as attention.ts#causal";
+
+export async function loadExpression(place: string): Promise<Either<Problem, Expression>> {
+  const cut = place.lastIndexOf("#");
+  if (cut < 0) return problem("usage", `"${place}" names no export`, FORM);
+  const [file, name] = [place.slice(0, cut), place.slice(cut + 1)];
+  if (file === "" || name === "") return problem("usage", `"${place}" lacks ${file === "" ? "a file" : "an export"}`, FORM);
+  if (!existsSync(file)) return problem("usage", `there is no file ${resolve(file)}`, FORM);
+
+  let module: Readonly<Record<string, unknown>>;
+  try {
+    module = await importModule(ownBuild(realpathSync(file)));
+  } catch (thrown) {
+    return problem(
+      "expression",
+      `${file} cannot be loaded: ${textOf(thrown)}`,
+      "it must run as an ES module, with @mallard-lang/mallard installed where it stands",
+    );
+  }
+  if (!(name in module)) {
+    const names = Object.keys(module);
+    const hint = names.length === 0 ? "export the expression: export const causal = formula(…)" : `it exports ${names.join(", ")}`;
+    return problem("usage", `${file} has no export "${name}"${didYouMean(name, names)}`, hint);
+  }
+  const found = classify(module[name]);
+  if (found !== null) return right(found);
+  const what = typeof module[name] === "function" ? "a function, no formula" : `${describe(module[name])}, no expression`;
+  return left({
+    kind: "usage",
+    message: `${place} is ${what}`,
+    hint: "export a formula (of a function that makes one, its result: export const mine = window(256)), or a record { inputs, out }",
+  });
+}
+
+/** tsx reads TypeScript; registered without a namespace, so that modules are shared with this process. */
+async function importModule(path: string): Promise<Readonly<Record<string, unknown>>> {
+  const { register } = await import("tsx/esm/api");
+  const unregister = register();
+  try {
+    const module: Readonly<Record<string, unknown>> = await import(pathToFileURL(path).href);
+    return module;
+  } finally {
+    await unregister();
+  }
+}
+
+function ownBuild(path: string): string {
+  const root = realpathSync(packageRoot());
+  const inside = relative(root, path);
+  if (inside.startsWith("..") || inside.startsWith(`dist${sep}`) || inside.startsWith(`node_modules${sep}`) || !path.endsWith(".ts")) return path;
+  const built = join(root, "dist", inside.replace(/\.ts$/, ".js"));
+  return existsSync(built) ? built : path;
+}
+
+function classify(value: unknown): Expression | null {
+  if (isFormula(value)) return { kind: "formula", formula: value };
+  if (typeof value !== "object" || value === null) return null;
+  if ("kernels" in value && Array.isArray(value.kernels)) return { kind: "program", kernels: value.kernels };
+  if ("inputs" in value && "out" in value && typeof value.inputs === "object" && value.inputs !== null) {
+    return { kind: "record", inputs: { ...value.inputs }, out: value.out };
+  }
+  return null;
+}
+const isFormula = (value: unknown): value is FormulaLike =>
+  typeof value === "function" && "inputs" in value && typeof value.inputs === "object" && value.inputs !== null;
+const describe = (value: unknown): string =>
+  value === null ? "null" : Array.isArray(value) ? "an array" : typeof value === "object" ? "an object" : `a ${typeof value}`;
+
+// ─── sizes ───────────────────────────────────────────────────────────────────────────────────────────
+
+export type Sizes = Readonly<Record<string, number>>;
+/** Sizes for axes that nobody gave one. */
+const USUAL: Sizes = { batch: 2, head: 8, group: 2, query: 128, key: 128, time: 128, dim: 64, value: 64, model: 256, ff: 1024, vocab: 256 };
+const OTHERWISE = 16;
+
+/** Reads 'q=query:128,dim:64 m=head:8': by input, its axes in order with their sizes. */
+export function parseInputs(text: string): Either<Problem, Readonly<Record<string, Sizes>>> {
+  const inputs: Record<string, Sizes> = {};
+  for (const item of text.split(/\s+/).filter((s) => s !== "")) {
+    const parts = /^([^=]+)=(.*)$/.exec(item);
+    const axes: [string, number][] = [];
+    for (const axis of (parts?.[2] ?? "").split(",").filter((s) => s !== "")) {
+      const size = /^([\p{ID_Start}_$][\p{ID_Continue}$]*):(\d+)$/u.exec(axis);
+      if (size === null)
+        return problem("usage", `--inputs: "${axis}" in "${item}" is no axis with a size`, "write each as axis:size, such as q=query:128,dim:64");
+      axes.push([size[1]!, Number(size[2])]);
+    }
+    if (parts === null) return problem("usage", `--inputs: "${item}" names no input`, "write name=axis:size,axis:size, such as q=query:128,dim:64");
+    inputs[parts[1]!] = Object.fromEntries(axes);
+  }
+  return right(inputs);
+}
+
+/** The axes of each of a formula's inputs: as given, else the formula's own. One name has one size throughout. */
+export function inputSizes(formula: FormulaLike, given: Readonly<Record<string, Sizes>>): Either<Problem, Readonly<Record<string, Sizes>>> {
+  const names = Object.keys(formula.inputs);
+  const unknown = Object.keys(given).find((name) => !names.includes(name));
+  if (unknown !== undefined) {
+    return problem("usage", `--inputs: the formula has no input "${unknown}"${didYouMean(unknown, names)}`, `its inputs are ${names.join(", ")}`);
+  }
+  const known: Sizes = Object.assign({}, ...Object.values(given));
+  const sizes: Record<string, Sizes> = {};
+  for (const [name, spec] of Object.entries(formula.inputs)) {
+    const axes = (typeof spec === "string" ? spec : spec.spec).split(/\s+/).filter((s) => s !== "");
+    sizes[name] = given[name] ?? Object.fromEntries(axes.map((axis) => [axis, known[axis] ?? USUAL[axis] ?? OTHERWISE]));
+  }
+  return right(sizes);
+}

@@ -1,0 +1,66 @@
+// `mallard kernels FILE#export`: the kernels that an expression compiles to, as text.
+import { type Command, Option } from "commander";
+import { isLeft } from "fp-ts/lib/Either.js";
+import { inputSizes, loadExpression, parseInputs } from "./expression.js";
+import { EXIT, jsonResult, report, result } from "./output.js";
+import { type Kernel, kernelsOf, TARGETS, type TargetName } from "./print-kernels.js";
+import { choice } from "./values.js";
+
+interface Flags {
+  readonly target: TargetName;
+  readonly inputs: string;
+  readonly gradient: boolean;
+  readonly json: boolean;
+}
+
+export function addKernels(program: Command, exit: (code: number) => void): void {
+  program
+    .command("kernels")
+    .summary("print the kernels of an expression")
+    .description("Prints the kernels of an expression in a file of yours: a formula, or a record { inputs, out } of tensors.")
+    .argument("<file#export>", "a JavaScript or TypeScript module and the name it exports the expression by")
+    .addOption(new Option("--target <name>", TARGETS.join(", ")).argParser(choice(TARGETS)).default("c"))
+    .addOption(
+      new Option("--inputs <sizes>", "axes and sizes of a formula's inputs, by input; those left out get usual sizes").default("", "usual sizes"),
+    )
+    .addOption(new Option("--gradient", "with the derivatives for all inputs").default(false, "off"))
+    .addOption(new Option("--json", "names and sources as JSON on stdout").default(false, "off"))
+    .addHelpText(
+      "after",
+      `
+Examples:
+  $ mallard kernels attention.ts#causal
+  $ mallard kernels attention.ts#alibi --inputs 'q=head:8,query:128,dim:64 k=head:8,key:128,dim:64 v=head:8,key:128,value:64 m=head:8'
+  $ mallard kernels attention.ts#causal --gradient --target wgsl > causal.wgsl`,
+    )
+    .action(async (place: string, flags: Flags) => exit(await run(place, flags)));
+}
+
+async function run(place: string, flags: Flags): Promise<number> {
+  const given = parseInputs(flags.inputs);
+  if (isLeft(given)) return report(given.left, flags.json);
+  const expression = await loadExpression(place);
+  if (isLeft(expression)) return report(expression.left, flags.json);
+  const found = expression.right;
+  if (found.kind !== "formula" && flags.inputs !== "") {
+    return report(
+      { kind: "usage", message: "--inputs gives sizes to a formula's inputs", hint: `${place} is no formula and has its own: leave --inputs out` },
+      flags.json,
+    );
+  }
+  if (found.kind === "program") return show(found.kernels, place, flags);
+  let kernels: ReturnType<typeof kernelsOf>;
+  if (found.kind === "formula") {
+    const sizes = inputSizes(found.formula, given.right);
+    if (isLeft(sizes)) return report(sizes.left, flags.json);
+    kernels = kernelsOf({ kind: "formula", formula: found.formula, sizes: sizes.right }, flags);
+  } else kernels = kernelsOf(found, flags);
+  const printed = await kernels;
+  return isLeft(printed) ? report(printed.left, flags.json) : show(printed.right, place, flags);
+}
+
+function show(kernels: readonly Kernel[], place: string, flags: Flags): number {
+  if (flags.json) jsonResult({ expression: place, target: flags.target, kernels });
+  else result(kernels.map((k) => `// ─── ${k.name} ───\n${k.source.trimEnd()}\n`).join("\n"));
+  return EXIT.ok;
+}

@@ -1,0 +1,265 @@
+// `mallard train`: a new run or the continuation of one, with progress on the way and a generated sample at the end.
+import { availableParallelism } from "node:os";
+import { type Command, Option } from "commander";
+import { type Either, isLeft, right } from "fp-ts/lib/Either.js";
+import { loadCorpus } from "../runtime/data/corpus.js";
+import type { DeviceName, Intervention } from "../runtime/train/config.js";
+import { DEVICES, INTERVENTIONS, MODEL_SIZES, type ModelSize, OPTIMIZERS, type OptimizerName } from "../runtime/train/config.js";
+import { generate, TextStream } from "../runtime/train/generate.js";
+import { createLanguageModel } from "../runtime/train/language-model.js";
+import { type Problem, problem } from "../runtime/train/problem.js";
+import { RUN_FORMAT, type RunConfig } from "../runtime/train/run-config.js";
+import { createRun, openRun, type RunFolder } from "../runtime/train/run-folder.js";
+import { train } from "../runtime/train/trainer.js";
+import { pickDevice } from "./devices.js";
+import { onInterrupt } from "./interrupt.js";
+import { count, EXIT, jsonResult, note, report, result } from "./output.js";
+import { trainingProgress } from "./progress.js";
+import { atLeastZero, choice, folderName, integer, positive } from "./values.js";
+import { version } from "./version.js";
+
+interface Flags {
+  readonly model?: ModelSize;
+  readonly steps?: number;
+  readonly lr: number;
+  readonly warmup: number;
+  readonly optimizer: OptimizerName;
+  readonly intervention: Intervention;
+  readonly tau?: number;
+  readonly clip: number;
+  readonly accumulate: number;
+  readonly device: DeviceName | "auto";
+  readonly threads?: number;
+  readonly seed: number;
+  readonly data?: string;
+  readonly out: string;
+  readonly name?: string;
+  readonly evalEvery?: number;
+  readonly evalBatches: number;
+  readonly probeEvery?: number;
+  readonly resume?: string;
+  readonly prompt: string;
+  readonly sample: number;
+  readonly json: boolean;
+}
+/** What a resumed run may be given anew; everything else is the run's own. */
+const RESUMABLE = new Set(["resume", "steps", "device", "threads", "out", "evalEvery", "probeEvery", "prompt", "sample", "json"]);
+const DEFAULT_STEPS = 200;
+const DEFAULT_TAU = 0.1;
+const PROBE_SEQUENCES = 2;
+
+const sizes = Object.entries(MODEL_SIZES).map(
+  ([name, m]) => `${name} (width ${m.model}, ${m.layer} layers, ${m.head} heads, ${m.time} bytes × ${m.batch})`,
+);
+const modelNames = Object.keys(MODEL_SIZES).filter((name): name is ModelSize => name in MODEL_SIZES);
+
+export function addTrain(program: Command, exit: (code: number) => void): void {
+  program
+    .command("train")
+    .summary("train a byte-level language model")
+    .description(
+      "Trains a byte-level language model: model, loss, gradient and update are one compiled program.\nEach run gets a folder with config.json, metrics.jsonl and checkpoint.safetensors; Ctrl-C ends it with a checkpoint.",
+    )
+    .addOption(new Option("--model <size>", `${sizes.join(", ")}; default tiny`).argParser(choice(modelNames)))
+    .addOption(new Option("--steps <n>", `updates in all; default ${DEFAULT_STEPS}`).argParser(integer(1)))
+    .addOption(new Option("--lr <rate>", "rate after warm-up").argParser(positive).default(3e-3, "3e-3"))
+    .addOption(new Option("--warmup <n>", "steps in which the rate rises linearly").argParser(integer(0)).default(20))
+    .addOption(new Option("--optimizer <name>", OPTIMIZERS.join(", ")).argParser(choice(OPTIMIZERS)).default("adamw"))
+    .addOption(
+      new Option("--intervention <name>", `on query and key rates: ${INTERVENTIONS.join(", ")}`).argParser(choice(INTERVENTIONS)).default("none"),
+    )
+    .addOption(new Option("--tau <factor>", `their factor, for fixed and quack; default ${DEFAULT_TAU}`).argParser(positive))
+    .addOption(new Option("--clip <norm>", "greatest gradient norm; 0 for no clipping").argParser(atLeastZero).default(0))
+    .addOption(new Option("--accumulate <n>", "micro-batches in an update").argParser(integer(1)).default(1))
+    .addOption(new Option("--device <name>", `auto, ${DEVICES.join(", ")}`).argParser(choice(["auto", ...DEVICES])).default("auto"))
+    .addOption(new Option("--threads <n>", "of the native device; default: all cores").argParser(integer(1, 1024)))
+    .addOption(new Option("--seed <n>", "of the initial weights and the order of the data").argParser(integer(0, 2 ** 31 - 1)).default(0))
+    .addOption(new Option("--data <file>", "text to train on; default: 18 public-domain books"))
+    .addOption(new Option("--out <dir>", "folder for runs").default("runs"))
+    .addOption(new Option("--name <name>", "start of the run's folder name; default: the model's size").argParser(folderName))
+    .addOption(new Option("--eval-every <n>", "steps between validations (each writes a checkpoint); default 50").argParser(integer(1)))
+    .addOption(new Option("--eval-batches <n>", "batches of a validation").argParser(integer(1)).default(16))
+    .addOption(new Option("--probe-every <n>", "steps between readings of the change of the logits; 0 for none; default 10").argParser(integer(0)))
+    .addOption(new Option("--resume <run>", "continue a run from its checkpoint (a folder, or its name below --out)"))
+    .addOption(new Option("--prompt <text>", "start of the sample at the end").default("The "))
+    .addOption(new Option("--sample <n>", "bytes of the sample; 0 for none").argParser(integer(0)).default(200))
+    .addOption(new Option("--json", "the outcome as JSON on stdout").default(false, "off"))
+    .addHelpText(
+      "after",
+      `
+Examples:
+  $ mallard train                                     the tiny model, 200 steps, about a minute
+  $ mallard train --steps 1000 --intervention quack   with QuacK's rates for queries and keys
+  $ mallard train --data notes.txt --model micro      on your own text
+  $ mallard train --resume runs/tiny-20260101-120000 --steps 2000`,
+    )
+    .action(async (flags: Flags, command: Command) => exit(await run(flags, command)));
+}
+
+interface Prepared {
+  readonly config: RunConfig;
+  readonly existing: RunFolder | null;
+}
+
+async function run(flags: Flags, command: Command): Promise<number> {
+  const prepared = flags.resume === undefined ? await fresh(flags) : await resumed(flags, flags.resume, command);
+  if (isLeft(prepared)) return report(prepared.left, flags.json);
+  const { config, existing } = prepared.right;
+  const { model } = config;
+
+  const corpus = await loadCorpus(config.data.file, model.time + 1);
+  if (isLeft(corpus)) return report(corpus.left, flags.json);
+  const read = existing === null ? null : await existing.readCheckpoint();
+  if (read !== null && isLeft(read)) return report(read.left, flags.json);
+  const checkpoint = read === null ? null : read.right;
+  const unfit = existing === null || checkpoint === null ? null : misfit(existing, config, checkpoint.step, corpus.right.sha256);
+  if (unfit !== null) return report(unfit, flags.json);
+
+  using interrupt = onInterrupt(() => note("\nEnding after this step with a checkpoint; press Ctrl-C again to quit at once."));
+  note(`Compiling for ${config.program.device}…`);
+  const made = await createLanguageModel(model, config.program, "training");
+  if (isLeft(made)) return report(made.left, flags.json);
+  using program = made.right;
+  if (checkpoint !== null) {
+    const loaded = await program.load(checkpoint.weights, checkpoint.state);
+    if (isLeft(loaded)) return report(loaded.left, flags.json);
+  }
+  const { info } = program;
+  const opened = await (existing === null
+    ? createRun(flags.out, { ...config, data: { name: corpus.right.name, file: corpus.right.file, sha256: corpus.right.sha256 } })
+    : existing.resume(config, checkpoint?.step ?? 0));
+  if (isLeft(opened)) return report(opened.left, flags.json);
+  using folder = opened.right;
+  note(
+    `${count(info.parameters)} parameters, ${info.kernels} kernels, compiled in ${(info.compileMs / 1000).toFixed(1)} s; ${info.device}, ${info.threads} threads`,
+  );
+  note(`${corpus.right.name}: ${count(corpus.right.train.length)} bytes to train on, ${count(corpus.right.validation.length)} for validation`);
+  note(`Run: ${folder.path}`);
+
+  const from = checkpoint?.step ?? 0;
+  const progress = trainingProgress(from, config.trainer.steps);
+  const outcome = await train({
+    program,
+    corpus: corpus.right,
+    model,
+    config: config.trainer,
+    accumulate: config.program.accumulate,
+    probeSequences: config.program.probeSequences,
+    seed: config.program.seed,
+    record: folder,
+    from,
+    stop: interrupt.signal,
+    report: (line) => progress.show(line),
+  }).finally(() => progress.end());
+  if (isLeft(outcome)) return report(outcome.left, flags.json);
+  const { steps, interrupted, loss, validationLoss, tokensPerSecond } = outcome.right;
+
+  let sample: string | null = null;
+  if (!interrupted && flags.sample > 0) {
+    sample = flags.prompt;
+    const text = new TextStream();
+    const sampling = { temperature: 0.8, topK: null, seed: config.program.seed };
+    for await (const byte of generate(program, model.time, Buffer.from(flags.prompt), flags.sample, sampling)) {
+      if (interrupt.signal.aborted) break;
+      sample += text.push(byte);
+    }
+    sample += text.end();
+  }
+  if (flags.json) jsonResult({ run: folder.path, steps, interrupted, loss, validationLoss, tokensPerSecond, sample, ...info });
+  else {
+    if (interrupted) note(`Stopped after step ${steps}; continue with: mallard train --resume ${folder.path}`);
+    if (validationLoss !== null) result(`Validation loss after ${steps} steps: ${validationLoss.toFixed(4)} nats a byte`);
+    if (sample !== null) result(`\n${sample}`);
+  }
+  return interrupt.exitCode ?? EXIT.ok;
+}
+
+async function fresh(flags: Flags): Promise<Either<Problem, Prepared>> {
+  if (flags.tau !== undefined && flags.intervention === "none") {
+    return problem("usage", "--tau counts only with an intervention", "add --intervention quack (or fixed), or leave --tau out");
+  }
+  const device = await pickDevice(flags.device);
+  if (isLeft(device)) return device;
+  if (device.right.notice !== null) note(device.right.notice);
+  const size = flags.model ?? (device.right.device === "native" ? "tiny" : flags.device === "auto" ? "micro" : "tiny");
+  const steps = flags.steps ?? DEFAULT_STEPS;
+  const config: RunConfig = {
+    format: RUN_FORMAT,
+    mallard: version(),
+    name: flags.name ?? size,
+    created: new Date().toISOString(),
+    model: MODEL_SIZES[size],
+    program: {
+      optimizer: flags.optimizer,
+      intervention: flags.intervention,
+      tau: flags.tau ?? DEFAULT_TAU,
+      clip: flags.clip === 0 ? null : flags.clip,
+      accumulate: flags.accumulate,
+      probeSequences: Math.min(PROBE_SEQUENCES, MODEL_SIZES[size].batch),
+      device: device.right.device,
+      threads: flags.threads ?? availableParallelism(),
+      seed: flags.seed,
+    },
+    trainer: {
+      steps,
+      lr: flags.lr,
+      warmup: flags.warmup,
+      evalEvery: flags.evalEvery ?? 50,
+      evalBatches: flags.evalBatches,
+      probeEvery: flags.probeEvery ?? 10,
+    },
+    data: { name: "", file: flags.data ?? null, sha256: "" },
+  };
+  return right({ config, existing: null });
+}
+
+async function resumed(flags: Flags, run: string, command: Command): Promise<Either<Problem, Prepared>> {
+  for (const option of command.options) {
+    const name = option.attributeName();
+    if (command.getOptionValueSource(name) !== "cli" || RESUMABLE.has(name)) continue;
+    return problem(
+      "usage",
+      `${option.long} cannot change in a resumed run: it keeps its own model, data and optimizer`,
+      `leave ${option.long} out, or start a new run without --resume`,
+    );
+  }
+  const folder = await openRun(run, flags.out);
+  if (isLeft(folder)) return folder;
+  const { config } = folder.right;
+  const asked = command.getOptionValueSource("device") === "cli" ? flags.device : config.program.device;
+  const device = await pickDevice(asked);
+  if (isLeft(device)) return device;
+  if (device.right.notice !== null) note(device.right.notice);
+  return right({
+    existing: folder.right,
+    config: {
+      ...config,
+      program: { ...config.program, device: device.right.device, threads: flags.threads ?? config.program.threads },
+      trainer: {
+        ...config.trainer,
+        steps: flags.steps ?? config.trainer.steps,
+        evalEvery: flags.evalEvery ?? config.trainer.evalEvery,
+        probeEvery: flags.probeEvery ?? config.trainer.probeEvery,
+      },
+    },
+  });
+}
+
+/** Why this checkpoint cannot be continued with this request. */
+function misfit(folder: RunFolder, config: RunConfig, step: number, sha256: string): Problem | null {
+  const { data } = config;
+  if (sha256 !== data.sha256) {
+    const what = data.file ?? `the package ${data.name}`;
+    return {
+      kind: "data",
+      message: `${what} is not the text that ${folder.path} was trained on`,
+      hint: "restore that text, or start a new run without --resume",
+    };
+  }
+  if (config.trainer.steps > step) return null;
+  return {
+    kind: "usage",
+    message: `${folder.path} has done all of its ${step} steps`,
+    hint: `give more steps, such as --steps ${step * 2}, or generate from it: mallard generate --run ${folder.path} --prompt "The "`,
+  };
+}

@@ -1,0 +1,65 @@
+// What the trainer and the generator need of a compiled language model, and no more: they know batches, rates and
+// named arrays; the program knows expressions, kernels and devices. `language-model.ts` builds the real one.
+import type { Either } from "fp-ts/lib/Either.js";
+import type { Batch } from "../data/batches.js";
+import type { ModelConfig, ProgramConfig } from "./config.js";
+import type { Problem } from "./problem.js";
+
+/** A float array and its axes' sizes, row-major. */
+export interface NamedArray {
+  readonly data: Float32Array;
+  readonly shape: readonly number[];
+}
+/** By path, such as "blocks.attention.wq". */
+export type Arrays = ReadonlyMap<string, NamedArray>;
+
+export interface StepResult {
+  /** Mean over all tokens of the step, in nats a byte, before the update. */
+  readonly loss: number;
+  /** Greatest attention logit of the step (before the update), over all layers, heads and unmasked pairs. */
+  readonly maxLogit: number;
+  /** The same apart, row-major [layer, head]. */
+  readonly maxLogits?: Float32Array;
+  /** Norm of the whole gradient, before clipping. */
+  readonly gradNorm?: number;
+}
+
+/** Attention logits of every layer on a batch, with the inputs each layer's attention had. Masked pairs are −Infinity
+ *  or left out, the same way each time. */
+export interface Probe {
+  readonly logits: Float32Array;
+  readonly inputs: Float32Array;
+}
+
+export interface ProgramInfo {
+  readonly parameters: number;
+  readonly device: string;
+  readonly threads: number;
+  readonly kernels: number;
+  readonly compileMs: number;
+}
+
+export interface TrainingProgram {
+  readonly info: ProgramInfo;
+  /** One update with rate `lr`; `t` counts from 1. The batch has `accumulate` × `batch` sequences, micro-batch outermost. */
+  step(batch: Batch, lr: number, t: number): Promise<StepResult>;
+  /** Mean loss over a batch of `batch` sequences; changes nothing. */
+  evaluate(batch: Batch): Promise<number>;
+  /** Logits on a batch of `probeSequences` sequences; changes nothing. */
+  probe(batch: Batch): Promise<Probe>;
+  /** The logits that the present weights give where every layer's attention gets these inputs. */
+  probeFrozen(inputs: Float32Array): Promise<Float32Array>;
+  /** Feeds tokens at positions `at`, `at` + 1, … (0 starts anew) and returns the logits [vocab] after the last one.
+   *  at + tokens.length ≤ time. */
+  decode(tokens: Int32Array, at: number): Promise<Float32Array>;
+  weights(): Promise<Arrays>;
+  /** The optimizer's state. */
+  state(): Promise<Arrays>;
+  /** Refuses paths or shapes that are not the program's own. `state` is null where only the weights matter. */
+  load(weights: Arrays, state: Arrays | null): Promise<Either<Problem, void>>;
+  [Symbol.dispose](): void;
+}
+
+/** `training` compiles the step; `generation` only what `decode` needs: step, evaluate and probe are not asked of it. */
+export type Purpose = "training" | "generation";
+export type ProgramFactory = (model: ModelConfig, options: ProgramConfig, purpose: Purpose) => Promise<Either<Problem, TrainingProgram>>;

@@ -1,0 +1,115 @@
+// config.json of a run: everything that is needed to continue it or to generate from it. Read back with every field
+// checked, because people edit these files, and a wrong one must be named and not surface as a shape error later.
+import { type Either, left, right } from "fp-ts/lib/Either.js";
+import { DEVICES, INTERVENTIONS, type ModelConfig, OPTIMIZERS, type ProgramConfig, type TrainerConfig } from "./config.js";
+import type { Problem } from "./problem.js";
+
+export const RUN_FORMAT = 1;
+export interface RunConfig {
+  readonly format: typeof RUN_FORMAT;
+  /** Version of this package that wrote the file. */
+  readonly mallard: string;
+  readonly name: string;
+  readonly created: string;
+  readonly model: ModelConfig;
+  readonly program: ProgramConfig;
+  readonly trainer: TrainerConfig;
+  readonly data: { readonly name: string; readonly file: string | null; readonly sha256: string };
+}
+
+export function parseRunConfig(text: string, path: string): Either<Problem, RunConfig> {
+  try {
+    const root = new Fields(JSON.parse(text), "");
+    const format = root.integer("format", 1);
+    if (format !== RUN_FORMAT) throw new Wrong(`"format" is ${format}, this version reads ${RUN_FORMAT}`);
+    const model = root.object("model");
+    const program = root.object("program");
+    const trainer = root.object("trainer");
+    const data = root.object("data");
+    return right({
+      format,
+      mallard: root.string("mallard"),
+      name: root.string("name"),
+      created: root.string("created"),
+      model: {
+        vocab: model.integer("vocab", 1),
+        model: model.integer("model", 1),
+        layer: model.integer("layer", 1),
+        head: model.integer("head", 1),
+        ff: model.integer("ff", 1),
+        time: model.integer("time", 1),
+        batch: model.integer("batch", 1),
+      },
+      program: {
+        optimizer: program.choice("optimizer", OPTIMIZERS),
+        intervention: program.choice("intervention", INTERVENTIONS),
+        tau: program.positive("tau"),
+        clip: program.value("clip") === null ? null : program.positive("clip"),
+        accumulate: program.integer("accumulate", 1),
+        probeSequences: program.integer("probeSequences", 1),
+        device: program.choice("device", DEVICES),
+        threads: program.integer("threads", 1),
+        seed: program.integer("seed", 0),
+      },
+      trainer: {
+        steps: trainer.integer("steps", 1),
+        lr: trainer.positive("lr"),
+        warmup: trainer.integer("warmup", 0),
+        evalEvery: trainer.integer("evalEvery", 1),
+        evalBatches: trainer.integer("evalBatches", 1),
+        probeEvery: trainer.integer("probeEvery", 0),
+      },
+      data: { name: data.string("name"), file: data.value("file") === null ? null : data.string("file"), sha256: data.string("sha256") },
+    });
+  } catch (thrown) {
+    if (!(thrown instanceof Wrong) && !(thrown instanceof SyntaxError)) throw thrown;
+    return left({
+      kind: "run",
+      message: `${path} is no run's config.json: ${thrown.message}`,
+      hint: "restore the file as training wrote it, or start a new run",
+    });
+  }
+}
+
+class Wrong extends Error {}
+
+class Fields {
+  readonly #fields: Readonly<Record<string, unknown>>;
+  constructor(
+    value: unknown,
+    readonly place: string,
+  ) {
+    if (typeof value !== "object" || value === null || Array.isArray(value))
+      throw new Wrong(`${place === "" ? "the file" : `"${place}"`} is no object`);
+    this.#fields = { ...value };
+  }
+  value(name: string): unknown {
+    return this.#fields[name];
+  }
+  object(name: string): Fields {
+    return new Fields(this.value(name), this.#path(name));
+  }
+  string(name: string): string {
+    const value = this.value(name);
+    return typeof value === "string" ? value : this.#wrong(name, "a string");
+  }
+  integer(name: string, least: number): number {
+    const value = this.value(name);
+    return typeof value === "number" && Number.isSafeInteger(value) && value >= least
+      ? value
+      : this.#wrong(name, `a whole number of at least ${least}`);
+  }
+  positive(name: string): number {
+    const value = this.value(name);
+    return typeof value === "number" && Number.isFinite(value) && value > 0 ? value : this.#wrong(name, "a number above 0");
+  }
+  choice<T extends string>(name: string, choices: readonly T[]): T {
+    return choices.find((choice) => choice === this.value(name)) ?? this.#wrong(name, `one of ${choices.join(", ")}`);
+  }
+  #path(name: string): string {
+    return this.place === "" ? name : `${this.place}.${name}`;
+  }
+  #wrong(name: string, wanted: string): never {
+    throw new Wrong(`"${this.#path(name)}" is ${JSON.stringify(this.value(name)) ?? "missing"} and should be ${wanted}`);
+  }
+}

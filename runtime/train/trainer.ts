@@ -1,0 +1,197 @@
+// The training loop: batches, rates, validation, probes, metrics and checkpoints around a compiled program.
+//
+// After each step one line goes to metrics.jsonl; at every validation, at the end and when a stop is asked for, a
+// checkpoint is written. What is kept is always sound: a loss, validation loss or weight that is not finite ends the
+// run with an error and leaves the checkpoint before it in place.
+//
+// The change of the logits (quack.md): around a probed step the logits of a fixed batch are read before and after,
+// once as the model computes them (free: the residual stream moves too) and once with every attention layer given
+// the inputs it had before the step (frozen: what the bound speaks of).
+import { performance } from "node:perf_hooks";
+import { type Either, isLeft, right } from "fp-ts/lib/Either.js";
+import { type Batch, trainingBatch, validationBatches } from "../data/batches.js";
+import type { Corpus } from "../data/corpus.js";
+import { type ModelConfig, rateAt, type TrainerConfig } from "./config.js";
+import { type Problem, problem } from "./problem.js";
+import type { Arrays, Probe, TrainingProgram } from "./program.js";
+
+/** A line of metrics.jsonl. Losses are nats a byte. The line of step 0 has the validation loss before training alone. */
+export interface Metrics {
+  readonly step: number;
+  readonly loss?: number;
+  readonly lr?: number;
+  readonly tokensPerSecond?: number;
+  readonly gradNorm?: number;
+  readonly maxLogit?: number;
+  /** By layer, by head. */
+  readonly maxLogits?: readonly (readonly number[])[];
+  readonly deltaLogitFrozen?: number;
+  readonly deltaLogitFree?: number;
+  readonly validationLoss?: number;
+  /** Why the run ended here, where it did not reach its last step. */
+  readonly stopped?: "diverged" | "interrupted";
+}
+/** Where a run is kept (`run-folder.ts`). */
+export interface RunRecord {
+  append(line: Metrics): Either<Problem, void>;
+  save(step: number, weights: Arrays, state: Arrays): Promise<Either<Problem, void>>;
+}
+export interface Training {
+  readonly program: TrainingProgram;
+  readonly corpus: Pick<Corpus, "train" | "validation">;
+  readonly model: ModelConfig;
+  readonly config: TrainerConfig;
+  readonly accumulate: number;
+  readonly probeSequences: number;
+  readonly seed: number;
+  readonly record: RunRecord;
+  /** Steps done before: 0, or those of the checkpoint that the program holds. */
+  readonly from: number;
+  /** Aborted when the run shall end after the running step. */
+  readonly stop: AbortSignal;
+  /** Called after every metrics line. */
+  readonly report: (line: Metrics) => void;
+}
+export interface Outcome {
+  /** Steps done in all, those before a resumption included. */
+  readonly steps: number;
+  readonly interrupted: boolean;
+  /** Of the last step; null where none ran. */
+  readonly loss: number | null;
+  /** After the last step; null where the run was stopped before. */
+  readonly validationLoss: number | null;
+  /** Mean over the steps of this call, validation and probes apart; null where none ran. */
+  readonly tokensPerSecond: number | null;
+}
+
+export async function train(o: Training): Promise<Either<Problem, Outcome>> {
+  const { program, model, config, record, seed } = o;
+  const shape = { sequences: model.batch * o.accumulate, time: model.time };
+  const validation = validationBatches(o.corpus.validation, { sequences: model.batch, time: model.time }, config.evalBatches);
+  const probeBatch = validationBatches(o.corpus.validation, { sequences: o.probeSequences, time: model.time }, 1)[0]!;
+  const tell = (line: Metrics): Either<Problem, void> => {
+    const written = record.append(line);
+    o.report(line);
+    return written;
+  };
+  let step = o.from;
+  let saved = o.from;
+  const save = async (): Promise<Either<Problem, void>> => {
+    const weights = await program.weights();
+    for (const [path, { data }] of weights) {
+      if (!data.every(Number.isFinite)) return diverged(step, `the weight ${path} has elements that are not finite`, saved);
+    }
+    const written = await record.save(step, weights, await program.state());
+    if (!isLeft(written)) saved = step;
+    return written;
+  };
+
+  let validationLoss: number | null = null;
+  if (o.from === 0 && !o.stop.aborted) {
+    validationLoss = await evaluate(program, validation, o.stop);
+    if (validationLoss !== null) {
+      const told = tell({ step: 0, validationLoss });
+      if (isLeft(told)) return told;
+    }
+  }
+
+  let loss: number | null = null;
+  let seconds = 0;
+  let kept: { readonly step: number; readonly probe: Probe } | null = null;
+  while (step < config.steps && !o.stop.aborted) {
+    const t = step + 1;
+    const lr = rateAt(t, config);
+    const batch = trainingBatch(o.corpus.train, shape, seed, t);
+    const probed = config.probeEvery > 0 && (t === 1 || t % config.probeEvery === 0);
+    const before: Probe | null = !probed ? null : kept?.step === step ? kept.probe : await program.probe(probeBatch);
+
+    const start = performance.now();
+    const result = await program.step(batch, lr, t);
+    const took = (performance.now() - start) / 1000;
+    step = t;
+    if (!Number.isFinite(result.loss)) {
+      const told = tell({ step, loss: result.loss, lr, stopped: "diverged" });
+      return isLeft(told) ? told : diverged(step, `the loss is ${result.loss}`, saved);
+    }
+    seconds += took;
+    loss = result.loss;
+
+    let change: Pick<Metrics, "deltaLogitFrozen" | "deltaLogitFree"> = {};
+    if (before !== null) {
+      const after = await program.probe(probeBatch);
+      const frozen = await program.probeFrozen(before.inputs);
+      kept = { step, probe: after };
+      change = { deltaLogitFrozen: meanChange(before.logits, frozen), deltaLogitFree: meanChange(before.logits, after.logits) };
+    }
+    const due = step % config.evalEvery === 0 || step === config.steps;
+    validationLoss = due ? await evaluate(program, validation, o.stop) : null;
+    if (validationLoss !== null && !Number.isFinite(validationLoss)) {
+      const told = tell({ step, loss, lr, validationLoss, stopped: "diverged" });
+      return isLeft(told) ? told : diverged(step, `the validation loss is ${validationLoss}`, saved);
+    }
+    const told = tell({
+      step,
+      loss,
+      lr,
+      tokensPerSecond: rounded((shape.sequences * shape.time) / took),
+      ...(result.gradNorm === undefined ? {} : { gradNorm: result.gradNorm }),
+      maxLogit: result.maxLogit,
+      ...(result.maxLogits === undefined ? {} : { maxLogits: rows(result.maxLogits, model.head) }),
+      ...change,
+      ...(validationLoss === null ? {} : { validationLoss }),
+      ...(o.stop.aborted && step < config.steps ? { stopped: "interrupted" } : {}),
+    });
+    if (isLeft(told)) return told;
+    if (due) {
+      const written = await save();
+      if (isLeft(written)) return written;
+    }
+  }
+  // A stop between checkpoints; a run stopped before its first step gets its initial weights.
+  if (saved !== step || step === 0) {
+    const written = await save();
+    if (isLeft(written)) return written;
+  }
+  const done = step - o.from;
+  return right({
+    steps: step,
+    interrupted: o.stop.aborted && step < config.steps,
+    loss,
+    validationLoss,
+    tokensPerSecond: done === 0 ? null : rounded((done * shape.sequences * shape.time) / seconds),
+  });
+}
+
+/** Mean loss over the batches; null where a stop was asked for on the way. */
+async function evaluate(program: TrainingProgram, batches: readonly Batch[], stop: AbortSignal): Promise<number | null> {
+  let sum = 0;
+  for (const batch of batches) {
+    if (stop.aborted) return null;
+    sum += await program.evaluate(batch);
+  }
+  return sum / batches.length;
+}
+
+const diverged = (step: number, what: string, saved: number): Either<Problem, never> =>
+  problem(
+    "diverged",
+    `training diverged at step ${step}: ${what}`,
+    `${saved > 0 ? `the checkpoint of step ${saved} is kept` : "no checkpoint was due yet"}; try a smaller --lr, a longer --warmup, --clip 1 or --intervention quack`,
+  );
+
+/** Mean of |b − a| over the unmasked pairs. */
+export function meanChange(a: Float32Array, b: Float32Array): number {
+  if (a.length !== b.length) throw new RangeError(`a probe gave ${a.length} logits before the step and ${b.length} after it`);
+  let sum = 0;
+  let count = 0;
+  for (let i = 0; i < a.length; i++) {
+    if (a[i] === -Infinity && b[i] === -Infinity) continue;
+    sum += Math.abs(b[i]! - a[i]!);
+    count++;
+  }
+  return count === 0 ? 0 : sum / count;
+}
+
+const rows = (flat: Float32Array, width: number): number[][] =>
+  Array.from({ length: flat.length / width }, (_, row) => Array.from(flat.subarray(row * width, (row + 1) * width)));
+const rounded = (x: number): number => Math.round(x * 10) / 10;

@@ -1,0 +1,18 @@
+// `npm start`: installs what is missing, builds, and trains the byte model. Arguments after `--` go to `mallard train`:
+//
+//   npm start -- --steps 50 --intervention quack
+import { spawn } from "node:child_process";
+import { constants } from "node:os";
+import { join } from "node:path";
+import { prepare, root } from "./prepare.js";
+
+if (!prepare()) process.exit(1);
+const child = spawn(process.execPath, [join(root, "dist/cli/main.js"), "train", ...process.argv.slice(2)], { stdio: "inherit" });
+// Ctrl-C reaches the whole foreground group; the trainer ends the run and this process waits for it. A signal sent to
+// this process alone is passed on (the trainer takes two in quick succession for one).
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+child.on("error", (error) => {
+  process.stderr.write(`${process.execPath} cannot be run: ${error.message}\n`);
+  process.exit(1);
+});
+child.on("exit", (code, signal) => process.exit(code ?? 128 + (constants.signals[signal] ?? 1)));
