@@ -1,0 +1,2 @@
+// Mallard: the public index.
+export * from "./dsl/index.js";

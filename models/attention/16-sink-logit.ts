@@ -1,0 +1,8 @@
+// Learned sink logit (gpt-oss): e^s / (e^z + Σ e^s) = softmax(s) · σ(lse − z)
+import { dot, formula, logSumExp, map, softmax } from "../../dsl/index.js";
+import { logits, qkv } from "./base.js";
+
+export const sinkLogit = formula({ ...qkv, z: "" }, ({ q, k, v, z }) => {
+  const s = map(logits({ q, k }), (s, { query: i, key: j }) => (j <= i ? s : -Infinity));
+  return map({ o: dot(softmax(s, "key"), v, "key"), lse: logSumExp(s, "key"), z }, ({ o, lse, z }) => o / (1 + Math.exp(z - lse)));
+});

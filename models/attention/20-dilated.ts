@@ -1,0 +1,11 @@
+// Dilated window (Longformer, LongNet)
+import { dot, formula, map, softmax } from "../../dsl/index.js";
+import { logits, qkv } from "./base.js";
+
+export const dilated = (W: number, step: number) =>
+  formula(qkv, ({ q, k, v }) => {
+    const s = map({ s: logits({ q, k }), W, step }, ({ s, W, step }, { query: i, key: j }) =>
+      j <= i && i - j < step * W && (i - j) % step === 0 ? s : -Infinity,
+    );
+    return dot(softmax(s, "key"), v, "key");
+  });
