@@ -1,0 +1,73 @@
+// Loads a verified library (cache.ts) through the descriptor that it was verified by. On Linux /proc/self/fd/N names
+// the open file itself, so nothing can be put in its place between check and use. Elsewhere the verified bytes are
+// copied to a fresh private folder. The loader takes two libraries of one name for one, therefore the descriptor, whose
+// number is in the name, stays open until the library is unloaded, and the key inside is compared with the one asked for.
+import { closeSync, existsSync, unlinkSync } from "node:fs";
+import { join } from "node:path";
+import * as E from "fp-ts/lib/Either.js";
+import koffi from "koffi";
+import { DeviceError } from "../../errors.js";
+import { writeNew } from "./build.js";
+import type { Verified } from "./cache.js";
+import { privateFolder, reasonOf } from "./folder.js";
+
+/** Addresses are numbers to JavaScript. */
+export type Address = bigint;
+export interface Library {
+  readonly handle: ReturnType<typeof koffi.load>;
+  address(symbol: string): E.Either<DeviceError, Address>;
+  /** No code of the library may be running, nor be called again. */
+  unload(): void;
+}
+
+let copies: E.Either<DeviceError, string> | null = null;
+let copied = 0;
+
+/** Takes over the descriptor: it is closed when loading fails or the library is unloaded. */
+export function load(verified: Verified, throughDescriptor: boolean = existsSync("/proc/self/fd")): E.Either<DeviceError, Library> {
+  const { fd, key, path: file } = verified;
+  const fail = (reason: string) => {
+    closeSync(fd);
+    return E.left(new DeviceError({ kind: "LoadFailed", file, reason }));
+  };
+  let path = `/proc/self/fd/${fd}`;
+  if (!throughDescriptor) {
+    copies ??= privateFolder();
+    if (E.isLeft(copies)) {
+      closeSync(fd);
+      return copies;
+    }
+    path = join(copies.right, `kernels-${copied++}.so`);
+  }
+  let handle: Library["handle"];
+  try {
+    if (!throughDescriptor) writeNew(path, verified.bytes);
+    handle = koffi.load(path);
+  } catch (e) {
+    return fail(reasonOf(e));
+  }
+  const address = (symbol: string): E.Either<DeviceError, Address> => {
+    try {
+      return E.right(handle.symbol(symbol));
+    } catch (e) {
+      return E.left(new DeviceError({ kind: "LoadFailed", file, reason: reasonOf(e) }));
+    }
+  };
+  const inside = address("mallard_key");
+  if (E.isLeft(inside) || koffi.decode.string(inside.right, key.length) !== key) {
+    handle.unload();
+    return fail("it is not the library that was compiled for this key");
+  }
+  let loaded = true;
+  return E.right({
+    handle,
+    address,
+    unload() {
+      if (!loaded) return;
+      loaded = false;
+      handle.unload();
+      closeSync(fd);
+      if (!throughDescriptor) unlinkSync(path);
+    },
+  });
+}

@@ -1,0 +1,183 @@
+// The native runtime (pool-source.ts) as JavaScript sees it: allocations, copies, and pools of threads. It is compiled
+// once, cached like kernels, and loaded once a process for each compiler and cache folder.
+import { availableParallelism } from "node:os";
+import * as E from "fp-ts/lib/Either.js";
+import type { DType } from "../../../dsl/node.js";
+import { DeviceError } from "../../errors.js";
+import { BYTES, type Layout, type StorageArray } from "../../host.js";
+import type { Unit } from "./build.js";
+import { type EntryFault, keyOf, obtain } from "./cache.js";
+import { type Address, type Library, load } from "./load.js";
+import { POOL_SOURCE } from "./pool-source.js";
+import type { Toolchain } from "./toolchain.js";
+
+export const POOL_UNIT: Unit = { name: "mallard_pool", source: POOL_SOURCE };
+export const MAX_THREADS = 1024;
+/** While cores suffice the wait for the next kernel is worth some tens of microseconds; else the core is another thread's. */
+const SPINS = 2000;
+const SPINS_CROWDED = 20;
+
+export interface Allocation {
+  readonly address: Address;
+  readonly bytes: number;
+}
+export interface Pool {
+  readonly threads: number;
+  /** Runs the entry on all threads. The event loop stays free. One run at a time: callers queue. */
+  run(entry: Address, buffers: Address, extents: Address, scratchBytes: number): Promise<E.Either<DeviceError, void>>;
+  /** Ends and joins the threads, after a run in progress. A second call does nothing. */
+  dispose(): void;
+}
+export interface Native {
+  /** Zeroed, aligned to 64 bytes. `what` is for the message. */
+  alloc(bytes: number, what: string): E.Either<DeviceError, Allocation>;
+  free(a: Allocation): void;
+  /** Bytes allocated now in this process, scratch and pools with them. */
+  memory(): number;
+  /** Between a row-major array of run-time sizes and a buffer of maximal ones. */
+  copyIn(to: Address, layout: Layout, dtype: DType, from: StorageArray): void;
+  copyOut(to: StorageArray, layout: Layout, dtype: DType, from: Address): void;
+  /** As many bytes as the array has, as they are. */
+  put(to: Address, from: StorageArray | BigUint64Array): void;
+  get(to: StorageArray, from: Address): void;
+  pool(threads: number): E.Either<DeviceError, Pool>;
+}
+
+/** MALLARD_THREADS, or one thread a core. */
+export function threadCount(asked: number | undefined, env: NodeJS.ProcessEnv = process.env): E.Either<DeviceError, number> {
+  const text = asked === undefined ? (env.MALLARD_THREADS ?? "") : String(asked);
+  if (text === "") return E.right(Math.min(MAX_THREADS, availableParallelism()));
+  const n = Number(text);
+  return Number.isInteger(n) && n >= 1 && n <= MAX_THREADS
+    ? E.right(n)
+    : E.left(
+        new DeviceError({
+          kind: "BadOption",
+          option: asked === undefined ? "MALLARD_THREADS" : "threads",
+          value: text,
+          expected: `a whole number from 1 to ${MAX_THREADS}`,
+        }),
+      );
+}
+
+/** Axes from the innermost on that lie without gaps on both sides are one block. Strides and block in bytes. */
+function collapse(layout: Layout, unit: number) {
+  const { counts, strides } = layout;
+  let block = 1;
+  let rank = counts.length;
+  while (rank > 0 && (strides[rank - 1] === block || counts[rank - 1] === 1)) block *= counts[--rank]!;
+  const tight: bigint[] = [];
+  for (let a = rank - 1, step = block; a >= 0; a--) {
+    tight.unshift(BigInt(step * unit));
+    step *= counts[a]!;
+  }
+  return {
+    rank,
+    counts: BigInt64Array.from(counts.slice(0, rank), BigInt),
+    wide: BigInt64Array.from(strides.slice(0, rank), (s) => BigInt(s * unit)),
+    tight: BigInt64Array.from(tight),
+    block: block * unit,
+  };
+}
+
+const STATUS = ["", "out of memory for scratch", "the pool has been disposed", "the process was forked: its threads are in the parent"];
+const EMPTY = new BigInt64Array(1);
+
+// koffi's functions take and give anything: these are the C declarations of pool-source.ts.
+function bind(handle: Library["handle"]): Native {
+  type Place = Address | StorageArray | BigUint64Array;
+  const alloc: (bytes: number) => Address | null = handle.func("mallard_alloc", "void *", ["uint64_t"]);
+  const free: (p: Address, bytes: number) => void = handle.func("mallard_free", "void", ["void *", "uint64_t"]);
+  const memory: () => number | bigint = handle.func("mallard_memory", "int64_t", []);
+  const copy: (
+    to: Place,
+    from: Place,
+    rank: number,
+    counts: BigInt64Array,
+    toStrides: BigInt64Array,
+    fromStrides: BigInt64Array,
+    block: number,
+  ) => void = handle.func("mallard_copy", "void", ["void *", "void *", "int", "void *", "void *", "void *", "uint64_t"]);
+  const pin: () => number = handle.func("mallard_pin", "int", []);
+  const create: (threads: number, spins: number) => Address | null = handle.func("mallard_pool_create", "void *", ["int", "int"]);
+  const destroy: (pool: Address) => void = handle.func("mallard_pool_destroy", "void", ["void *"]);
+  const runAsync: (
+    pool: Address,
+    entry: Address,
+    buffers: Address,
+    extents: Address,
+    scratch: number,
+    then: (error: Error | null, status: number) => void,
+  ) => void = handle.func("mallard_run", "int", ["void *", "void *", "void *", "void *", "uint64_t"]).async;
+  if (!pin()) throw new Error("the native runtime cannot be kept in memory"); // the loader has just loaded that very name
+  const flat = (to: Place, from: Place, bytes: number) => {
+    if (bytes > 0) copy(to, from, 0, EMPTY, EMPTY, EMPTY, bytes);
+  };
+  return {
+    alloc(bytes, what) {
+      const address = alloc(bytes);
+      return address === null ? E.left(new DeviceError({ kind: "OutOfMemory", what, bytes })) : E.right({ address, bytes });
+    },
+    free: (a) => free(a.address, a.bytes),
+    memory: () => Number(memory()),
+    copyIn(to, layout, dtype, from) {
+      if (layout.elements === 0) return;
+      const c = collapse(layout, BYTES[dtype]);
+      copy(to, from, c.rank, c.counts, c.wide, c.tight, c.block);
+    },
+    copyOut(to, layout, dtype, from) {
+      if (layout.elements === 0) return;
+      const c = collapse(layout, BYTES[dtype]);
+      copy(to, from, c.rank, c.counts, c.tight, c.wide, c.block);
+    },
+    put: (to, from) => flat(to, from, from.byteLength),
+    get: (to, from) => flat(to, from, to.byteLength),
+    pool(threads) {
+      const made = create(threads, threads <= availableParallelism() ? SPINS : SPINS_CROWDED);
+      if (made === null) return E.left(new DeviceError({ kind: "OutOfMemory", what: `a pool of ${threads} threads`, bytes: threads * 2 ** 23 }));
+      let pool: Address | null = made;
+      return E.right({
+        threads,
+        run: (entry, buffers, extents, scratchBytes) =>
+          new Promise((settle) => {
+            if (pool === null) return settle(E.left(new DeviceError({ kind: "Disposed", what: "the pool" })));
+            runAsync(pool, entry, buffers, extents, scratchBytes, (error, status) => {
+              if (error) settle(E.left(new DeviceError({ kind: "RunFailed", reason: error.message })));
+              else if (status === 1)
+                settle(E.left(new DeviceError({ kind: "OutOfMemory", what: "the threads' scratch memory", bytes: threads * scratchBytes })));
+              else if (status !== 0) settle(E.left(new DeviceError({ kind: "RunFailed", reason: STATUS[status] ?? `status ${status}` })));
+              else settle(E.right(undefined));
+            });
+          }),
+        dispose() {
+          if (pool === null) return;
+          const p = pool;
+          pool = null;
+          destroy(p);
+        },
+      });
+    },
+  };
+}
+
+export interface LoadedNative {
+  readonly native: Native;
+  /** A cache entry that was refused and built again. */
+  readonly refused: EntryFault | null;
+}
+const loaded = new Map<string, Native>();
+export async function loadNative(folder: string, tool: Toolchain): Promise<E.Either<DeviceError, LoadedNative>> {
+  const id = `${folder}\0${keyOf(tool, [POOL_UNIT])}`;
+  const known = loaded.get(id);
+  if (known) return E.right({ native: known, refused: null });
+  const opened = await obtain(folder, tool, [POOL_UNIT]);
+  if (E.isLeft(opened)) return opened;
+  const library = load(opened.right.library);
+  if (E.isLeft(library)) return library;
+  // Two calls may have come here at once: the first one's stays.
+  const first = loaded.get(id);
+  if (first) library.right.unload();
+  const native = first ?? bind(library.right.handle);
+  loaded.set(id, native);
+  return E.right({ native, refused: opened.right.refused });
+}
