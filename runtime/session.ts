@@ -1,0 +1,144 @@
+// A session owns state: weights, optimizer state, caches, by path. Programs (a training step, an evaluation, a decoding
+// step) are compiled for its device and bound to that state, so that they share weights.
+import { isLeft } from "fp-ts/lib/Either.js";
+import { maxOf } from "../compiler/lower/expr.js";
+import { expand } from "../compiler/pipeline.js";
+import type { Leaf, Node, UpTo } from "../dsl/node.js";
+import { keyWords, normalAt } from "../dsl/random.js";
+import type { Backend } from "./backend.js";
+import type { DeviceState, Executable, HostArray, StateSpec } from "./device.js";
+import { DeviceError } from "./errors.js";
+import { extentsOf } from "./extents.js";
+
+export interface ProgramSpec {
+  readonly name: string;
+  readonly inputs: Readonly<Record<string, Leaf>>;
+  readonly outputs: Readonly<Record<string, Node>>;
+  /** New values of weights and state, computed from the old ones, all at once. */
+  readonly updates?: readonly { readonly leaf: Leaf; readonly value: Node }[];
+}
+
+export class Session {
+  #state: DeviceState | undefined;
+  readonly #leaves = new Map<string, Leaf>();
+  readonly #programs = new Set<SessionProgram>();
+  #disposed = false;
+
+  constructor(readonly backend: Backend) {}
+
+  get device(): string {
+    return this.backend.name;
+  }
+  /** Every path that a program of this session has, or that was initialised. */
+  get paths(): readonly string[] {
+    return [...this.#leaves.keys()];
+  }
+  leaf(path: string): Leaf | undefined {
+    return this.#leaves.get(path);
+  }
+
+  /** Compiles. Expressions are differentiated and lowered here; their errors are thrown as they are. */
+  async program(spec: ProgramSpec): Promise<SessionProgram> {
+    this.#alive();
+    const updates = spec.updates ?? [];
+    const names = Object.keys(spec.outputs);
+    const expanded = expand([...Object.values(spec.outputs), ...updates.map((u) => u.value)]);
+    if (isLeft(expanded)) throw expanded.left;
+    const roots = expanded.right.roots;
+    const compiled = await this.backend.compile({
+      name: spec.name,
+      inputs: spec.inputs,
+      outputs: Object.fromEntries(names.map((n, i) => [n, roots[i] as Node])),
+      updates: updates.map((u, i) => ({ leaf: u.leaf, value: roots[names.length + i] as Node })),
+      source: expanded.right,
+    });
+    if (isLeft(compiled)) throw compiled.left;
+    await this.#hold(compiled.right.state);
+    const made = new SessionProgram(spec, compiled.right.executable, compiled.right.extents, () => this.#bound());
+    this.#programs.add(made);
+    return made;
+  }
+
+  /** Fills weights with their initial values: a function of the seed and the path alone, the same on every device. */
+  async initialise(leaves: readonly Leaf[], seed: number): Promise<void> {
+    await this.#hold(leaves);
+    for (const leaf of leaves) await this.#bound().write(leaf.name, initial(leaf, seed));
+  }
+  async read(path: string): Promise<HostArray> {
+    return this.#bound().read(path);
+  }
+  async write(path: string, data: ArrayLike<number>): Promise<void> {
+    return this.#bound().write(path, data);
+  }
+  /** Makes room for these leaves; what is held already stays. */
+  async hold(leaves: readonly Leaf[]): Promise<void> {
+    await this.#hold(leaves);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    for (const p of this.#programs) p[Symbol.dispose]();
+    this.#state?.[Symbol.dispose]();
+    this.backend[Symbol.dispose]();
+  }
+
+  async #hold(leaves: readonly Leaf[]): Promise<void> {
+    this.#alive();
+    const fresh = leaves.filter((l) => !this.#leaves.has(l.name));
+    for (const l of leaves) {
+      const known = this.#leaves.get(l.name);
+      if (known && sizeOf(known) !== sizeOf(l))
+        throw new DeviceError({ kind: "StateMismatch", path: l.name, expected: `${sizeOf(l)} elements`, got: `${sizeOf(known)} elements` });
+    }
+    if (fresh.length === 0) return;
+    const kept = await Promise.all([...this.#leaves.keys()].map(async (path) => [path, await this.#bound().read(path)] as const));
+    for (const l of fresh) this.#leaves.set(l.name, l);
+    const spec = ([path, l]: readonly [string, Leaf]): StateSpec => ({ path, dtype: l.dtype, elements: sizeOf(l) });
+    const state = await this.backend.alloc([...this.#leaves].map(spec));
+    for (const [path, data] of kept) await state.write(path, data);
+    this.#state?.[Symbol.dispose]();
+    this.#state = state;
+  }
+  #bound(): DeviceState {
+    this.#alive();
+    if (!this.#state) throw new DeviceError({ kind: "UnknownState", path: "", known: [] });
+    return this.#state;
+  }
+  #alive(): void {
+    if (this.#disposed) throw new DeviceError({ kind: "Disposed", what: "a session" });
+  }
+}
+
+export class SessionProgram {
+  constructor(
+    readonly spec: ProgramSpec,
+    readonly executable: Executable,
+    readonly extents: readonly UpTo[],
+    readonly state: () => DeviceState,
+  ) {}
+  get kernels(): Executable["kernels"] {
+    return this.executable.kernels;
+  }
+  /** `extents`: by axis name, for run-time extents that the arrays' lengths do not tell. */
+  async run(
+    inputs: Readonly<Record<string, ArrayLike<number>>>,
+    extents?: Readonly<Record<string, number>>,
+  ): Promise<Readonly<Record<string, HostArray>>> {
+    return this.executable.run(this.state(), inputs, extentsOf(this.spec.inputs, inputs, this.extents, extents));
+  }
+  [Symbol.dispose](): void {
+    this.executable[Symbol.dispose]();
+  }
+}
+
+const sizeOf = (l: Leaf): number => Object.values(l.axes).reduce<number>((n, e) => n * maxOf(e), 1);
+
+function initial(leaf: Leaf, seed: number): Float32Array {
+  const out = new Float32Array(sizeOf(leaf));
+  const init = leaf.param?.init ?? { fill: 0 };
+  if ("fill" in init) return out.fill(init.fill);
+  const key = keyWords(leaf.name, [seed]);
+  for (let i = 0; i < out.length; i++) out[i] = init.std * normalAt(key, i);
+  return out;
+}
