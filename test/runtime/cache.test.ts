@@ -205,6 +205,15 @@ describe.skipIf(!(await needs("compiler")))("entries", async () => {
     expect(call(await get(folder, 21), false)).toBe(21);
     expect(call(await get(folder, 21), false)).toBe(21);
   });
+  it("say what to do where koffi has no binary", async () => {
+    const { library } = await get(fresh("c"), 23);
+    const r = load(library, true, () => {
+      throw new Error("Cannot find the native Koffi module");
+    });
+    expect(E.isLeft(r) && r.left.kind).toBe("Unsupported");
+    expect(E.isLeft(r) && r.left.message).toContain("without --omit=optional");
+    expect(() => closeSync(library.fd)).toThrow(); // it is closed already
+  });
   it("under another's key are refused by the key inside", async () => {
     const folder = fresh("c");
     const { library } = await get(folder, 5);

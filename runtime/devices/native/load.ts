@@ -3,9 +3,10 @@
 // copied to a fresh private folder. The loader takes two libraries of one name for one, therefore the descriptor, whose
 // number is in the name, stays open until the library is unloaded, and the key inside is compared with the one asked for.
 import { closeSync, existsSync, unlinkSync } from "node:fs";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import * as E from "fp-ts/lib/Either.js";
-import koffi from "koffi";
+import type { default as Koffi } from "koffi";
 import { DeviceError } from "../../errors.js";
 import { writeNew } from "./build.js";
 import type { Verified } from "./cache.js";
@@ -14,18 +15,38 @@ import { privateFolder, reasonOf } from "./folder.js";
 /** Addresses are numbers to JavaScript. */
 export type Address = bigint;
 export interface Library {
-  readonly handle: ReturnType<typeof koffi.load>;
+  readonly handle: ReturnType<typeof Koffi.load>;
   address(symbol: string): E.Either<DeviceError, Address>;
   /** No code of the library may be running, nor be called again. */
   unload(): void;
+}
+
+/** Loaded when it is first needed: where its binary is missing everything else still works. */
+function foreign(require: (name: string) => unknown): E.Either<DeviceError, typeof Koffi> {
+  try {
+    return E.right(require("koffi") as typeof Koffi); // its own declarations, which `require` does not carry
+  } catch (e) {
+    const todo = "install the packages again without --omit=optional, or run with --device gpujs";
+    return E.left(new DeviceError({ kind: "Unsupported", reason: `koffi, which loads compiled code, does not work (${reasonOf(e)})`, todo }));
+  }
 }
 
 let copies: E.Either<DeviceError, string> | null = null;
 let copied = 0;
 
 /** Takes over the descriptor: it is closed when loading fails or the library is unloaded. */
-export function load(verified: Verified, throughDescriptor: boolean = existsSync("/proc/self/fd")): E.Either<DeviceError, Library> {
+export function load(
+  verified: Verified,
+  throughDescriptor: boolean = existsSync("/proc/self/fd"),
+  require: (name: string) => unknown = createRequire(import.meta.url),
+): E.Either<DeviceError, Library> {
   const { fd, key, path: file } = verified;
+  const ffi = foreign(require);
+  if (E.isLeft(ffi)) {
+    closeSync(fd);
+    return ffi;
+  }
+  const koffi = ffi.right;
   const fail = (reason: string) => {
     closeSync(fd);
     return E.left(new DeviceError({ kind: "LoadFailed", file, reason }));
