@@ -69,9 +69,11 @@ function merge(to: RowNest, from: Joining): RowNest | undefined {
 function rowsRead(to: RowNest, from: Joining, axes: readonly Axis[]): ReadonlyMap<string, string> | undefined {
   const names = new Map<string, string>();
   const written = new Map<number, Store>();
+  const inner = new Set<string>();
   for (const s of to.stages) {
-    if (s.stage === "scan") return undefined;
-    if (s.stage === "map") for (const st of s.stores) written.set(st.buffer.id, s.axes.length === 0 ? st : { ...st, index: [] });
+    if (s.stage === "fold") continue;
+    for (const a of s.stage === "map" ? s.axes : [s.over]) inner.add(a.v);
+    for (const st of s.stores) written.set(st.buffer.id, st);
   }
   for (const l of loadsOf(expressionsOf(from))) {
     const store = written.get(l.buffer.id);
@@ -81,7 +83,8 @@ function rowsRead(to: RowNest, from: Joining, axes: readonly Axis[]): ReadonlyMa
       const e = l.index[i] as Expr;
       const row = place.kind === "var" ? to.rows.find((r) => r.v === place.name) : undefined;
       if (!row) {
-        if (e !== place) return undefined;
+        // An earlier stage has written all of the row: any place in it may be read.
+        if (e !== place && !(place.kind === "var" && inner.has(place.name))) return undefined;
         continue;
       }
       const axis = e.kind === "var" ? axes.find((a) => a.v === e.name) : undefined;

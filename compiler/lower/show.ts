@@ -1,0 +1,108 @@
+// Plans as text: what `explain` shows of the stage between graph and loops.
+import { showExtent } from "../../dsl/build.js";
+import type { Plan } from "../plan.js";
+import type { Buffer, Expr } from "./expr.js";
+import { bytesOf } from "./memory.js";
+import type { Axis, Nest, Stage, Step, Store } from "./nest.js";
+
+const infix: Readonly<Record<string, string>> = {
+  add: "+",
+  sub: "-",
+  mul: "*",
+  div: "/",
+  lt: "<",
+  le: "<=",
+  gt: ">",
+  ge: ">=",
+  eq: "==",
+  ne: "!=",
+  and: "&&",
+  or: "||",
+  idiv: "div",
+  imod: "mod",
+  mod: "%",
+};
+
+export function showExpr(e: Expr): string {
+  switch (e.kind) {
+    case "num":
+      return e.type === "bool" ? String(e.value !== 0) : String(e.value);
+    case "var":
+    case "local":
+      return e.name;
+    case "load": {
+      const at = `${e.buffer.name}[${e.index.map(showExpr).join(", ")}]`;
+      return e.inside ? `(${showExpr(e.inside)} ? ${at} : 0)` : at;
+    }
+    case "call": {
+      const args = e.args.map(showExpr);
+      if (e.prim === "select") return `(${args[0]} ? ${args[1]} : ${args[2]})`;
+      if (e.prim === "toReal") return args[0] as string;
+      const op = infix[e.prim];
+      return op && args.length === 2 ? `(${args[0]} ${op} ${args[1]})` : `${e.prim}(${args.join(", ")})`;
+    }
+    case "random":
+      return `${e.draw}(${[JSON.stringify(e.key), ...e.extend.map(showExpr), showExpr(e.counter)].join(", ")})`;
+  }
+}
+
+const showAxes = (axes: readonly Axis[]): string => axes.map((a) => `${a.v} < ${showExtent(a.extent)}`).join(", ");
+const showStore = (s: Store): string => `${s.buffer.name}[${s.index.map(showExpr).join(", ")}] = ${showExpr(s.value)}`;
+
+function showStage(s: Stage): readonly string[] {
+  switch (s.stage) {
+    case "fold":
+      return [`${s.bind.join(", ")} = ${s.monoid.kind} over ${showAxes(s.over)} of ${s.elements.map(showExpr).join(", ")}`];
+    case "map":
+      return s.axes.length === 0 ? s.stores.map(showStore) : [`for ${showAxes(s.axes)}`, ...s.stores.map((x) => `  ${showStore(x)}`)];
+    case "scan":
+      return [
+        `for ${s.over.v} < ${showExtent(s.over.extent)}${s.reverse ? " reversed" : ""}: ${s.bind.join(", ")} = ${s.exclusive ? "exclusive " : ""}${s.monoid.kind} prefix of ${s.elements.map(showExpr).join(", ")}`,
+        ...s.stores.map((x) => `  ${showStore(x)}`),
+      ];
+  }
+}
+export function showNest(n: Nest): readonly string[] {
+  const head = (what: string, axes: string) => `${n.name}: ${what}${axes ? ` for ${axes}` : ""}`;
+  switch (n.form) {
+    case "map":
+      return [head("map", showAxes(n.axes)), ...n.stores.map((s) => `  ${showStore(s)}`)];
+    case "row":
+      return [head("rows", showAxes(n.rows)), ...n.stages.flatMap(showStage).map((l) => `  ${l}`)];
+    case "contract": {
+      const part = (name: string, axes: readonly Axis[]) => (axes.length > 0 ? ` ${name} (${showAxes(axes)})` : "");
+      return [
+        `${n.name}: contraction${part("batch", n.batch)}${part("m", n.m)}${part("n", n.n)}${part("k", n.k)}`,
+        `  a = ${showExpr(n.a)}`,
+        `  b = ${showExpr(n.b)}`,
+        ...n.stores.map((s) => `  ${showStore(s)}`),
+      ];
+    }
+    case "scatter":
+      return [
+        head("scatter", showAxes(n.rows)),
+        `  over ${showAxes(n.over)}: ${n.into.buffer.name}[${n.into.index.map(showExpr).join(", ")}] += ${showExpr(n.value)} where ${n.target.v} = ${showExpr(n.index)}`,
+      ];
+    case "top":
+      return [
+        head("top", showAxes(n.rows)),
+        `  ${n.slot.v} < ${showExtent(n.slot.extent)} greatest over ${n.over.v} < ${showExtent(n.over.extent)} of ${showExpr(n.element)}`,
+        ...n.stores.map((s) => `  ${showStore(s)}`),
+      ];
+  }
+}
+export const showBuffer = (b: Buffer): string => `${b.name}: ${b.dtype} [${b.axes.map((a) => `${a.name}: ${showExtent(a.extent)}`).join(", ")}]`;
+
+export function showSteps(steps: readonly Step[], indent = ""): readonly string[] {
+  return steps.flatMap((s) =>
+    s.step === "nest"
+      ? showNest(s.nest).map((l) => indent + l)
+      : [`${indent}repeat ${s.v} < ${s.count}${s.reverse ? " reversed" : ""}`, ...showSteps(s.body, `${indent}  `)],
+  );
+}
+export function showPlan(p: Plan): string {
+  const memory = p.buffers.map(
+    (b) => `  ${b.role.padEnd(6)} ${showBuffer(b)}  ${bytesOf(b)} B${p.offsets.has(b.id) ? ` at ${p.offsets.get(b.id)}` : ""}`,
+  );
+  return [`plan ${p.name}: arena ${p.arenaBytes} B`, ...memory, ...showSteps(p.steps)].join("\n");
+}
