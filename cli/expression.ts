@@ -6,6 +6,7 @@
 // nothing is bundled or copied, the file is imported by its real path, and a source file of this very package is taken
 // from its build.
 import { existsSync, realpathSync } from "node:fs";
+import { register } from "node:module";
 import { join, relative, resolve, sep } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type Either, left, right } from "fp-ts/lib/Either.js";
@@ -57,10 +58,13 @@ export async function loadExpression(place: string): Promise<Either<Problem, Exp
   });
 }
 
-/** tsx reads TypeScript; registered without a namespace, so that modules are shared with this process. */
+/** tsx reads TypeScript; registered without a namespace, so that modules are shared with this process. It takes a .ts
+ *  file for CommonJS where no package.json says "module"; a second hook, asked first, makes it a module all the same,
+ *  because a required copy of the language would be another one. */
 async function importModule(path: string): Promise<Readonly<Record<string, unknown>>> {
-  const { register } = await import("tsx/esm/api");
-  const unregister = register();
+  const { register: registerTsx } = await import("tsx/esm/api");
+  const unregister = registerTsx();
+  register(`data:text/javascript,${encodeURIComponent(TYPESCRIPT_IS_MODULES)}`);
   try {
     const module: Readonly<Record<string, unknown>> = await import(pathToFileURL(path).href);
     return module;
@@ -68,6 +72,12 @@ async function importModule(path: string): Promise<Readonly<Record<string, unkno
     await unregister();
   }
 }
+const TYPESCRIPT_IS_MODULES = `
+export async function resolve(specifier, context, next) {
+  const found = await next(specifier, context);
+  const typescript = /\\.tsx?(\\?|$)/.test(found.url) && !found.url.includes("/node_modules/");
+  return typescript ? { ...found, format: "module" } : found;
+}`;
 
 function ownBuild(path: string): string {
   const root = realpathSync(packageRoot());

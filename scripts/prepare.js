@@ -30,20 +30,16 @@ export function prepare() {
 function install() {
   const missing = missingPackages();
   if (missing.length === 0) return true;
-  const fresh = !existsSync(join(root, "node_modules"));
-  say(fresh ? "Installing packages…" : `Installing packages (${missing.slice(0, 3).join(", ")}${missing.length > 3 ? ", …" : ""})…`);
-  // `ci` takes the lockfile as it is, but empties node_modules first: only where there is nothing to empty.
-  const args = fresh ? ["ci"] : ["install", "--no-save"];
-  const code = npm([...args, "--include=dev", "--include=optional", "--no-audit", "--no-fund", "--loglevel=error"]);
+  say(`Installing packages (${missing.slice(0, 3).join(", ")}${missing.length > 3 ? `, and ${missing.length - 3} more` : ""})…`);
+  // With the lockfile's versions, as `ci` would, but keeping what is there; and it leaves the lockfile itself alone.
+  const code = npm(["install", "--no-save", "--include=dev", "--include=optional", "--no-audit", "--no-fund", "--loglevel=error"]);
   if (code !== 0) {
-    say(
-      `npm ${args[0]} failed with exit code ${code}: see its message above (a network or registry problem needs solving first), then run this again`,
-    );
+    say(`npm install failed with exit code ${code}: see its message above (a network or registry problem needs solving first), then run this again`);
     return false;
   }
   const left = missingPackages();
   if (left.length === 0) return true;
-  say(`npm ${args[0]} ended without ${left.join(", ")}: delete node_modules and run this again`);
+  say(`npm install ended without ${left.join(", ")}: delete node_modules and run this again`);
   return false;
 }
 

@@ -1,10 +1,15 @@
 // A vitest reporter that writes what test.js prints at the end, to the file named by MALLARD_TEST_SUMMARY:
-// { passed, failed, skipped: [{ name, reason }], errors }. A test tells why it skips itself with `context.skip(reason)`.
+// { passed, failed, skipped: [{ name, reason }], missing }. A test tells why it skips itself with
+// `context.skip(reason)`; `missing` are the lines "skipped: …" in which test/require.ts says what this machine lacks.
 import { writeFileSync } from "node:fs";
 
 export default class SummaryReporter {
-  onTestRunEnd(modules, unhandledErrors) {
-    const summary = { passed: 0, failed: 0, skipped: [], errors: unhandledErrors.length };
+  missing = new Set();
+  onUserConsoleLog({ content }) {
+    for (const line of content.split("\n")) if (line.startsWith("skipped: ")) this.missing.add(line.slice("skipped: ".length));
+  }
+  onTestRunEnd(modules) {
+    const summary = { passed: 0, failed: 0, skipped: [], missing: [...this.missing] };
     for (const module of modules) {
       const before = summary.failed;
       for (const test of module.children.allTests()) {

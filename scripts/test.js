@@ -32,7 +32,7 @@ const file = join(folder, "summary.json");
 const vitest = ["node_modules/vitest/vitest.mjs", "run", "--reporter=default", "--reporter=./scripts/test-reporter.js", ...filters];
 // Tests fail or pass alike wherever they run: a production environment would change what packages load.
 const code = node(vitest, "inherit", { ...process.env, NODE_ENV: "test", MALLARD_TEST_SUMMARY: file });
-const summary = json(file) ?? { passed: 0, failed: 0, skipped: [], errors: 0 };
+const summary = json(file) ?? { passed: 0, failed: 0, skipped: [], missing: [] };
 rmSync(folder, { recursive: true, force: true });
 passed += summary.passed;
 let failed = failures.length + summary.failed;
@@ -41,11 +41,8 @@ if (code !== 0 && summary.failed === 0) failed++;
 
 if (summary.skipped.length > 0) {
   say("\nSkipped:");
-  const reasons = grouped(summary.skipped);
-  for (const [reason, tests] of reasons) {
-    say(`  ${reason ?? "no reason given"}:`);
-    for (const { name } of tests) say(`    ${name}`);
-  }
+  for (const line of summary.missing) say(`  ${line}`);
+  for (const { name, reason } of summary.skipped) say(`    ${name}${reason === null ? "" : `: ${reason}`}`);
   if (process.env.MALLARD_REQUIRE === "all") {
     failures.push(`${summary.skipped.length} skipped, and MALLARD_REQUIRE=all allows none`);
     failed++;
@@ -54,9 +51,3 @@ if (summary.skipped.length > 0) {
 if (failures.length > 0) say(`\nFailed: ${failures.join("; ")}`);
 say(`\n${passed} passed, ${failed} failed, ${summary.skipped.length} skipped`);
 process.exit(failed === 0 ? 0 : 1);
-
-function grouped(list) {
-  const groups = new Map();
-  for (const s of list) groups.set(s.reason, [...(groups.get(s.reason) ?? []), s]);
-  return groups;
-}
