@@ -200,6 +200,18 @@ describe.skipIf(!(await needs("compiler")))("entries", async () => {
     expect(call(two)).toBe(2);
     for (let i = 0; i < 5; i++) expect(call(await get(folder, 100 + i))).toBe(100 + i);
   });
+  it("load once for several users; one that leaves takes nothing from the others, nor a later library", async () => {
+    const folder = fresh("c");
+    const [first, second] = [right(load((await get(folder, 71)).library)), right(load((await get(folder, 71)).library))];
+    second.unload();
+    second.unload();
+    expect(call(await get(folder, 72))).toBe(72);
+    const f: () => number = first.handle.func("f", "int", []);
+    expect(f()).toBe(71);
+    first.unload();
+    expect(call(await get(folder, 73))).toBe(73);
+    expect(call(await get(folder, 71))).toBe(71);
+  });
   it("load from a private copy where descriptors have no names", async () => {
     const folder = fresh("c");
     expect(call(await get(folder, 21), false)).toBe(21);

@@ -2,7 +2,7 @@
 // another user can change is that user's code running as us: so the folder must be ours alone to write, and everybody
 // who could replace one of its ancestors must be us or root. A folder that was asked for by name and is unsafe is an
 // error; where the usual one is unsafe or cannot be made, a fresh private one serves for this process, and a line says so.
-import { lstatSync, mkdirSync, mkdtempSync, realpathSync, rmSync, type Stats } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, mkdtempSync, realpathSync, rmSync, type Stats } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { basename, dirname, isAbsolute, join, resolve, sep } from "node:path";
 import * as E from "fp-ts/lib/Either.js";
@@ -92,6 +92,9 @@ export function privateFolder(look: Look = lstatSync, temp: string = tmpdir()): 
   }
 }
 
+/** The process's one replacement, so that what was compiled into it is found again. */
+let fallback: string | null = null;
+
 export function openFolder(options: FolderOptions = {}): E.Either<DeviceError, CacheFolder> {
   const env = options.env ?? process.env;
   const look = options.look ?? lstatSync;
@@ -99,7 +102,8 @@ export function openFolder(options: FolderOptions = {}): E.Either<DeviceError, C
   const found = prepare(asked || usual(env), look);
   if (E.isRight(found)) return E.right({ path: found.right, notice: null });
   if (asked) return found;
-  const own = privateFolder(look, options.temp);
+  const own = fallback && existsSync(fallback) && options.temp === undefined ? E.right(fallback) : privateFolder(look, options.temp);
   if (E.isLeft(own)) return own;
+  if (options.temp === undefined) fallback = own.right;
   return E.right({ path: own.right, notice: `${found.left.message}. For now kernels are compiled into ${own.right}, for this process alone` });
 }

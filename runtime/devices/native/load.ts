@@ -2,7 +2,8 @@
 // the open file itself, so nothing can be put in its place between check and use. Elsewhere the verified bytes are
 // copied to a fresh private folder. The loader takes two libraries of one name for one, therefore the descriptor, whose
 // number is in the name, stays open until the library is unloaded, and the key inside is compared with the one asked for.
-import { closeSync, existsSync, unlinkSync } from "node:fs";
+// It also remembers each name under which it met one file; so a file that is loaded already is not loaded again.
+import { closeSync, existsSync, fstatSync, unlinkSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import * as E from "fp-ts/lib/Either.js";
@@ -31,6 +32,30 @@ function foreign(require: (name: string) => unknown): E.Either<DeviceError, type
   }
 }
 
+interface Loaded {
+  readonly key: string;
+  readonly library: Omit<Library, "unload">;
+  readonly unload: () => void;
+  users: number;
+}
+/** By device and inode: these stay a file's own while its descriptor is open. */
+const loaded = new Map<string, Loaded>();
+/** One user's hold on a loaded library. */
+function hold(id: string, entry: Loaded): Library {
+  entry.users++;
+  let held = true;
+  return {
+    ...entry.library,
+    unload() {
+      if (!held) return;
+      held = false;
+      if (--entry.users > 0) return;
+      loaded.delete(id);
+      entry.unload();
+    },
+  };
+}
+
 let copies: E.Either<DeviceError, string> | null = null;
 let copied = 0;
 
@@ -51,6 +76,14 @@ export function load(
     closeSync(fd);
     return E.left(new DeviceError({ kind: "LoadFailed", file, reason }));
   };
+  const { dev, ino } = fstatSync(fd, { bigint: true });
+  const id = `${dev}:${ino}:${throughDescriptor}`;
+  const known = loaded.get(id);
+  if (known) {
+    if (known.key !== key) return fail("it was loaded for another key before");
+    closeSync(fd);
+    return E.right(hold(id, known));
+  }
   let path = `/proc/self/fd/${fd}`;
   if (!throughDescriptor) {
     copies ??= privateFolder();
@@ -79,16 +112,16 @@ export function load(
     handle.unload();
     return fail("it is not the library that was compiled for this key");
   }
-  let loaded = true;
-  return E.right({
-    handle,
-    address,
-    unload() {
-      if (!loaded) return;
-      loaded = false;
+  const entry: Loaded = {
+    key,
+    library: { handle, address },
+    unload: () => {
       handle.unload();
       closeSync(fd);
       if (!throughDescriptor) unlinkSync(path);
     },
-  });
+    users: 0,
+  };
+  loaded.set(id, entry);
+  return E.right(hold(id, entry));
 }

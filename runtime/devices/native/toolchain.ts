@@ -190,7 +190,7 @@ export async function findToolchain(options: ToolchainOptions = {}): Promise<E.E
   const tried: { command: string; reason: string }[] = [];
   for (const [name, ...args] of commands) {
     const program = await which(name!, env);
-    const found = program ? await identify(program, args, env) : E.left("not found in PATH");
+    const found = program ? await identify(program, args, env) : E.left(name!.includes("/") ? "no such program" : "not found in PATH");
     if (E.isRight(found)) return found;
     tried.push({ command: [name, ...args].join(" "), reason: found.left });
   }
