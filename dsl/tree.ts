@@ -68,6 +68,9 @@ export function rebuild(tree: unknown, leaves: readonly Node[]): unknown {
   let next = 0;
   return mapLeaves(tree, () => leaves[next++] as Node); // as many as flatten gives
 }
+/** The leaves of a tree, in order, with their paths. */
+export const leavesOf = (tree: Tree): readonly { readonly path: string; readonly tensor: Tensor<Axes, "f32"> }[] =>
+  flatten(tree).map(({ path, node }) => ({ path, tensor: handle(node) }));
 /** Two trees have leaves at the same paths. */
 export function samePaths(what: string, a: readonly TreeLeaf[], b: readonly TreeLeaf[]): void {
   const [left, right] = [a, b].map((t) => new Set(t.map((l) => l.path))) as [Set<string>, Set<string>];

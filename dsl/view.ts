@@ -88,14 +88,20 @@ export function rename<A extends Axes, D extends DType, const M extends { readon
   return handle(renamed(n, by));
 }
 
-/** One axis as several, the first the slowest; sizes multiply to the axis's. */
-export function splitNode(x: Node, axis: string, into: Shape): Node {
-  const at =
-    Object.entries(into).reduce<Index | undefined>(
-      (sum, [a, e]) => (sum ? scalar.call("add", times(sum, e as number), index(a)) : index(a)),
-      undefined,
-    ) ?? number(0);
-  return viewBy(x, into, { [axis]: at });
+/** The index of a merged axis from those of its parts, the first the slowest. */
+export const joinedIndex = (parts: readonly (readonly [string, number])[]): Index =>
+  parts.reduce<Index | undefined>((sum, [a, e]) => (sum ? scalar.call("add", times(sum, e), index(a)) : index(a)), undefined) ?? number(0);
+/** The indices of the parts of a merged axis, by part. */
+export function partIndices(parts: readonly (readonly [string, number])[], whole: Index): Readonly<Record<string, Index>> {
+  const at: Record<string, Index> = {};
+  let stride = 1;
+  for (let i = parts.length - 1; i >= 0; i--) {
+    const [a, e] = parts[i] as readonly [string, number];
+    const shifted = stride === 1 ? whole : scalar.call("floor", scalar.call("div", whole, number(stride)));
+    at[a] = i === 0 ? shifted : scalar.call("mod", shifted, number(e));
+    stride *= e;
+  }
+  return at;
 }
 export function split<A extends Axes, D extends DType, N extends keyof A & string, const S extends Axes>(
   x: Tensor<A, D>,
@@ -111,25 +117,10 @@ export function split<A extends Axes, D extends DType, N extends keyof A & strin
   const product = parts.reduce((p, e) => p * e, 1);
   if (product !== whole)
     throw new SizeError(`split: axis "${axis}" has ${whole} elements, ${showShape(made)} has ${product}`, "the new sizes multiply to the old one");
-  return handle(splitNode(n, axis, made));
+  return handle(viewBy(n, made, { [axis]: joinedIndex(Object.keys(made).map((a, i) => [a, parts[i] as number])) }));
 }
 
 /** Several axes as one, the first the slowest. */
-export function mergeNode(x: Node, axes: readonly string[], into: string): Node {
-  const extents = axes.map((a) => fixed("merge", a, x.axes[a]));
-  const all = index(into);
-  const at: Record<string, Index> = {};
-  let stride = 1;
-  for (let i = axes.length - 1; i >= 0; i--) {
-    const e = extents[i] as number;
-    const shifted = stride === 1 ? all : scalar.call("floor", scalar.call("div", all, number(stride)));
-    at[axes[i] as string] = i === 0 ? shifted : scalar.call("mod", shifted, number(e));
-    stride *= e;
-  }
-  return stride === 0
-    ? build.view(x, { [into]: 0 }, { kind: "scalar", at: Object.fromEntries(axes.map((a) => [a, number(0)])) }, axes)
-    : viewBy(x, { [into]: stride }, at);
-}
 export function merge<A extends Axes, D extends DType, N extends keyof A & string, M extends string>(
   x: Tensor<A, D>,
   axes: readonly [N, N, ...N[]],
@@ -141,7 +132,11 @@ export function merge<A extends Axes, D extends DType, N extends keyof A & strin
   if (twice !== undefined) throw new AxisError(`merge: axis "${twice}" is named twice`);
   shapeOf("merge", { [into]: 0 });
   fresh("merge", omit(n.axes, axes), [into]);
-  return handle(mergeNode(n, axes, into));
+  const parts = axes.map((a) => [a, fixed("merge", a, n.axes[a])] as const);
+  const size = parts.reduce((p, [, e]) => p * e, 1);
+  // Of an empty axis there is no index to compute: nothing is read.
+  const at = size === 0 ? Object.fromEntries(axes.map((a) => [a, number(0)])) : partIndices(parts, index(into));
+  return handle(viewBy(n, { [into]: size }, at));
 }
 
 const whole = (what: string, name: string, v: unknown): number => {
