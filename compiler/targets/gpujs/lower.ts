@@ -1,0 +1,323 @@
+// A nest as gpu.js kernels. A thread computes one cell of one array, so every store is a kernel of its own; values that
+// several of them need (a row's folds, a contraction's sum, the indices a `top` selects) are kernels too, into scratch
+// arrays, so that nothing is folded once for each element of the row it belongs to.
+import { apply, type Buffer, buffer, type Expr, elements, extentVar, int, load, local, maxOf, partsOf, strides, variable } from "../../lower/expr.js";
+import { iadd, imul, linearForm } from "../../lower/ints.js";
+import type { Axis, Monoid, Nest, Stage, Store } from "../../lower/nest.js";
+import type { Bounds, Range } from "../../lower/ranges.js";
+import type { TargetError } from "../target.js";
+import { chunkTotal, fold, loops, prefix, selected } from "./folds.js";
+import { type GpujsMode, limits } from "./limits.js";
+import type { Address, GpujsKernel, HostStep } from "./program.js";
+import { type Value, Writer } from "./writer.js";
+
+const sum: Monoid = { names: ["v"], empty: [0], combine: [apply("add", "real", local("x.v", "real"), local("y.v", "real"))], kind: "sum" };
+
+/** Kernels of a plan so far, each text once. */
+export class Kernels {
+  readonly list: GpujsKernel[] = [];
+  readonly #numbers = new Map<string, number>();
+  intern(kernel: GpujsKernel): number {
+    const key = JSON.stringify([kernel.source, kernel.params, kernel.cells]);
+    const known = this.#numbers.get(key);
+    if (known !== undefined) return known;
+    this.#numbers.set(key, this.list.length);
+    return this.list.push(kernel) - 1;
+  }
+}
+
+/** Thrown inside the target, returned by it. */
+export class Refusal extends Error {
+  constructor(readonly error: TargetError) {
+    super(error.message);
+  }
+}
+
+/** Names of locals that the expressions read. */
+function localsOf(roots: readonly Expr[]): ReadonlySet<string> {
+  const names = new Set<string>();
+  const seen = new Set<Expr>();
+  const stack = [...roots];
+  for (let e = stack.pop(); e; e = stack.pop()) {
+    if (seen.has(e)) continue;
+    seen.add(e);
+    if (e.kind === "local") names.add(e.name);
+    stack.push(...partsOf(e));
+  }
+  return names;
+}
+
+export class NestLowering {
+  readonly steps: HostStep[] = [];
+  readonly #bounds: Map<string, Range>;
+  /** Locals of earlier stages: scratch arrays over the rows. */
+  readonly #saved = new Map<string, Expr>();
+
+  constructor(
+    readonly nest: Nest,
+    readonly mode: GpujsMode,
+    readonly kernels: Kernels,
+    outer: Bounds,
+  ) {
+    this.#bounds = new Map(outer);
+  }
+
+  run(): HostStep {
+    const { nest } = this;
+    switch (nest.form) {
+      case "map":
+        this.#stores(nest.axes, nest.stores);
+        break;
+      case "contract":
+        this.#contract(nest);
+        break;
+      case "row":
+        this.#row(nest);
+        break;
+      case "scatter":
+        this.#scatter(nest);
+        break;
+      case "top":
+        this.#top(nest);
+        break;
+    }
+    return { do: "nest", name: nest.name, nodes: nest.nodes, body: this.steps };
+  }
+
+  #refusal(message: string): Refusal {
+    return new Refusal({ kind: "target", target: "gpujs", kernel: this.nest.name, nodes: this.nest.nodes, message });
+  }
+
+  // ---- kernels
+
+  /** One kernel over the cells of `axes`; its result's scratch array. */
+  #launch(what: string, axes: readonly Axis[], reads: readonly Expr[], value: (w: Writer) => Value): Buffer {
+    const out = buffer(
+      what === "" ? this.nest.name : `${this.nest.name}_${what}`,
+      "f32",
+      axes.map((a) => ({ name: a.v, extent: a.extent })),
+      "temp",
+    );
+    const cells = elements(out);
+    if (cells === 0) return out;
+    if (cells >= limits.exactInt)
+      throw this.#refusal(
+        `kernel ${this.nest.name} has ${cells} cells (${axes.map((a) => `${a.v}: ${maxOf(a.extent)}`).join(", ")}); gpu.js numbers cells in f32, exact below ${limits.exactInt}`,
+      );
+    for (const a of axes) this.#bounds.set(a.v, [0, Math.max(0, maxOf(a.extent) - 1)]);
+    const w = new Writer(this.mode, this.#bounds);
+    this.#cell(w, axes);
+    for (const name of localsOf(reads)) {
+      const saved = this.#saved.get(name);
+      if (saved) w.define(`l:${name}`, w.write(saved));
+    }
+    const { source, functions } = w.finish(value(w));
+    const params = w.args.map((a) => (a.kind === "buffer" ? Math.max(1, elements(a.buffer)) : null));
+    this.steps.push({ do: "launch", kernel: this.kernels.intern({ name: out.name, source, functions, params, cells }), args: w.args, out });
+    return out;
+  }
+  /** The axes' variables from the cell's number. Beyond a run-time extent they repeat its last index: the result is void there. */
+  #cell(w: Writer, axes: readonly Axis[]): void {
+    let rest = "";
+    let stride = axes.reduce((n, a) => n * maxOf(a.extent), 1);
+    for (const a of axes) {
+      const size = maxOf(a.extent);
+      stride /= size;
+      let at = "";
+      if (size === 1) at = w.int("0");
+      else {
+        if (rest === "") rest = w.int("this.thread.x");
+        at = stride === 1 ? rest : w.int(`Math.floor(${rest} / ${stride})`);
+        if (stride > 1) rest = w.int(`${rest} - ${at} * ${stride}`);
+      }
+      if (typeof a.extent !== "number") {
+        const n = w.write(extentVar(a.extent)).text;
+        const end = w.int(`${n} - 1`);
+        at = w.int(`${at} < ${n} ? ${at} : ${end}`);
+      }
+      w.define(`v:${a.v}`, { type: "int", text: at });
+    }
+  }
+
+  /** All stores of one place in the program: every value is computed before the first is stored. */
+  #stores(axes: readonly Axis[], stores: readonly Store[], before: (w: Writer) => void = () => {}, reads: readonly Expr[] = []): void {
+    const values = stores.map((s, k) =>
+      this.#launch(stores.length > 1 ? `${k}` : "", axes, [s.value, ...reads], (w) => {
+        before(w);
+        return w.write(s.value);
+      }),
+    );
+    const steps = stores.map((s, k) => this.#storeStep(axes, s.buffer, s.index, values[k] as Buffer));
+    this.steps.push(...steps.filter((s) => s !== null));
+  }
+  #storeStep(axes: readonly Axis[], into: Buffer, index: readonly Expr[], from: Buffer): HostStep | null {
+    if (elements(from) === 0) return null;
+    return { do: "store", from, axes, into, address: this.#address(axes, into, index) };
+  }
+  #address(axes: readonly Axis[], into: Buffer, index: readonly Expr[]): Address {
+    const step = strides(into);
+    let constant = 0;
+    const terms = new Map<string, number>();
+    for (const [k, e] of index.entries()) {
+      const form = linearForm(e);
+      constant += form.constant * (step[k] as number);
+      for (const [atom, c] of form.terms) {
+        if (atom.kind !== "var") return { kind: "array", buffer: this.#addresses(axes, into, index) };
+        terms.set(atom.name, (terms.get(atom.name) ?? 0) + c * (step[k] as number));
+      }
+    }
+    return { kind: "affine", constant, terms: [...terms] };
+  }
+  #addresses(axes: readonly Axis[], into: Buffer, index: readonly Expr[]): Buffer {
+    if (elements(into) >= limits.exactInt)
+      throw this.#refusal(
+        `kernel ${this.nest.name} computes addresses in ${into.name}, which has ${elements(into)} elements; gpu.js holds integers exactly below ${limits.exactInt}`,
+      );
+    const step = strides(into);
+    const at = index.reduce<Expr>((a, e, k) => iadd(a, imul(e, int(step[k] as number))), int(0));
+    return this.#launch(`${into.name}_at`, axes, [at], (w) => w.write(at));
+  }
+
+  // ---- forms
+
+  #contract(nest: Extract<Nest, { form: "contract" }>): void {
+    const axes = [...nest.batch, ...nest.m, ...nest.n];
+    this.#inside(nest.k);
+    const product = apply("mul", "real", nest.a, nest.b);
+    const total = (w: Writer) => fold(w, nest.k, sum, [product])[0] as Value;
+    if (nest.stores.length === 1) {
+      this.#stores(axes, nest.stores, (w) => w.define("l:sum", total(w)));
+      return;
+    }
+    const saved = this.#launch("sum", axes, [product], total);
+    this.#saved.set(
+      "sum",
+      load(
+        saved,
+        axes.map((a) => variable(a.v)),
+      ),
+    );
+    this.#stores(axes, nest.stores);
+  }
+  /** Bounds of loops inside a kernel. */
+  #inside(axes: readonly Axis[]): void {
+    for (const a of axes) this.#bounds.set(a.v, [0, Math.max(0, maxOf(a.extent) - 1)]);
+  }
+
+  #row(nest: Extract<Nest, { form: "row" }>): void {
+    const { rows, stages } = nest;
+    for (const s of stages) this.#inside(s.stage === "fold" ? s.over : s.stage === "map" ? s.axes : [s.over]);
+    // A row that ends in one number needs one kernel: its folds stand in the thread that stores it.
+    const last = stages.at(-1);
+    if (last?.stage === "map" && last.axes.length === 0 && last.stores.length === 1 && stages.every((s) => s === last || s.stage === "fold")) {
+      this.#stores(rows, last.stores, (w) => {
+        for (const s of stages)
+          if (s.stage === "fold") for (const [c, v] of fold(w, s.over, s.monoid, s.elements).entries()) w.define(`l:${s.bind[c]}`, v);
+      });
+      return;
+    }
+    const index = rows.map((a) => variable(a.v));
+    for (const [position, s] of stages.entries()) {
+      if (s.stage === "map") this.#stores([...rows, ...s.axes], s.stores);
+      if (s.stage === "scan") this.#scan(rows, s);
+      if (s.stage !== "fold") continue;
+      const wanted = localsOf(stages.slice(position + 1).flatMap(readsOf));
+      const saved = s.bind.map((name, c) =>
+        wanted.has(name)
+          ? load(
+              this.#launch(name, rows, s.elements, (w) => fold(w, s.over, s.monoid, s.elements)[c] as Value),
+              index,
+            )
+          : null,
+      );
+      for (const [c, e] of saved.entries()) if (e) this.#saved.set(s.bind[c] as string, e);
+    }
+  }
+
+  #scan(rows: readonly Axis[], s: Extract<Stage, { stage: "scan" }>): void {
+    const chunks = Math.ceil(maxOf(s.over.extent) / limits.foldChunk);
+    const chunk: Axis = { v: `${s.over.v}_chunk`, extent: chunks };
+    const totals =
+      chunks > 1
+        ? s.bind.map((name, c) =>
+            this.#launch(`${name}_chunks`, [...rows, chunk], s.elements, (w) => chunkTotal(w, s, w.write(variable(chunk.v)), c)),
+          )
+        : null;
+    this.#stores(
+      [...rows, s.over],
+      s.stores,
+      (w) => {
+        const at = w.write(variable(s.over.v));
+        let bound: readonly Value[] = [];
+        const rowsAt = rows.map((a) => variable(a.v));
+        const total =
+          totals &&
+          ((k: Value, c: number) => {
+            w.define(`v:${chunk.v}`, k);
+            return w.write(load(totals[c] as Buffer, [...rowsAt, variable(chunk.v)]));
+          });
+        w.block(() => {
+          bound = prefix(w, s, at, s.exclusive, total);
+        });
+        for (const [c, name] of s.bind.entries()) w.define(`l:${name}`, bound[c] as Value);
+      },
+      s.elements,
+    );
+  }
+
+  #scatter(nest: Extract<Nest, { form: "scatter" }>): void {
+    const axes = [...nest.rows, ...nest.over];
+    const index = this.#launch("index", axes, [nest.index], (w) => w.write(nest.index));
+    const value = this.#launch("value", axes, [nest.value], (w) => w.write(nest.value));
+    const result = [...nest.rows, nest.target];
+    const out = buffer(
+      `${nest.name}_sums`,
+      "f32",
+      result.map((a) => ({ name: a.v, extent: a.extent })),
+      "temp",
+    );
+    this.steps.push({ do: "scatter", index, value, rows: nest.rows, over: nest.over, target: nest.target, out });
+    const store = this.#storeStep(result, nest.into.buffer, nest.into.index, out);
+    if (store) this.steps.push(store);
+  }
+
+  #top(nest: Extract<Nest, { form: "top" }>): void {
+    const { rows, over, slot } = nest;
+    this.#inside([over]);
+    const axes = [...rows, slot];
+    const at = this.#launch("selected", axes, [nest.element], (w) => selected(w, over, nest.element, w.write(variable(slot.v))));
+    const rowsAt = rows.map((a) => variable(a.v));
+    this.#stores(axes, nest.stores, (w) => {
+      const found = w.convert(w.write(load(at, [...rowsAt, variable(slot.v)])), "int").text;
+      const zero = w.int("0");
+      const index = w.int(`${found} < 0 ? ${zero} : ${found}`);
+      w.define("l:index", { type: "int", text: index });
+      let value = "";
+      w.block(() => {
+        w.define(`v:${over.v}`, { type: "int", text: index });
+        const none = w.real("-Infinity");
+        value = w.real(`${found} < 0 ? ${none} : ${w.convert(w.write(nest.element), "real").text}`);
+      });
+      w.define("l:value", { type: "real", text: value });
+    });
+    if (!nest.chosen) return;
+    const all = [...rows, over];
+    const chosen = this.#launch("chosen", all, [], (w) => {
+      const found = w.copy({ type: "bool", text: "0" }).text;
+      const self = w.write(variable(over.v)).text;
+      w.block(() =>
+        loops(w, [slot], () => {
+          const other = w.convert(w.write(load(at, [...rowsAt, variable(slot.v)])), "int").text;
+          w.line(`${found} = ${other} === ${self} ? 1 : ${found};`);
+        }),
+      );
+      return { type: "bool", text: found };
+    });
+    const store = this.#storeStep(all, nest.chosen.buffer, nest.chosen.index, chosen);
+    if (store) this.steps.push(store);
+  }
+}
+
+/** The expressions of a stage, for the locals they read. */
+const readsOf = (s: Stage): readonly Expr[] =>
+  s.stage === "fold" ? s.elements : s.stage === "map" ? s.stores.map((x) => x.value) : [...s.elements, ...s.stores.map((x) => x.value)];
