@@ -9,6 +9,8 @@ export type DeviceFault =
   | { readonly kind: "BadCommand"; readonly command: string; readonly reason: string }
   /** `file`: a copy of the unit's source that was kept, or null where none could be written. */
   | { readonly kind: "CompileFailed"; readonly unit: string; readonly file: string | null; readonly stderr: string }
+  /** The target cannot print a kernel of the plan; its message says which and why. */
+  | { readonly kind: "Target"; readonly target: string; readonly kernel: string; readonly message: string }
   | { readonly kind: "Unsupported"; readonly reason: string; readonly todo: string }
   | { readonly kind: "UnsafeFolder"; readonly folder: string; readonly path: string; readonly reason: string; readonly todo: string }
   | { readonly kind: "CacheFailed"; readonly folder: string; readonly reason: string }
@@ -74,6 +76,8 @@ function describe(f: DeviceFault): string {
         : "try another compiler with CC=clang or CC=gcc, or run with --device gpujs; if none takes it, this is a defect of Mallard: please report it with that file";
       return `the C compiler refused unit ${f.unit}${f.file ? ` (kept as ${f.file})` : ""}: ${todo}\n${head(f.stderr, 30)}`;
     }
+    case "Target":
+      return f.message;
     case "Unsupported":
       return `the native device does not work here: ${f.reason}. To go on, ${f.todo}`;
     case "UnsafeFolder":

@@ -13,7 +13,7 @@ import { obtain } from "./cache.js";
 import { type FolderOptions, openFolder } from "./folder.js";
 import { type Address, type Library, load } from "./load.js";
 import { type Allocation, loadNative, type Native, type Pool, threadCount } from "./pool.js";
-import { findToolchain, type Toolchain } from "./toolchain.js";
+import { findToolchain, type Toolchain, withFlags } from "./toolchain.js";
 
 /** What the C target makes of a plan. The entry has the signature of `Entry` in pool-source.ts; no unit keeps mutable
  *  static data (equal programs share one library). `bufferOrder[i]` is what `buffers[i]` points to. */
@@ -23,6 +23,8 @@ export interface CArtifact {
   readonly entry: string;
   readonly scratchBytesPerThread: number;
   readonly bufferOrder: readonly Buffer[];
+  /** Beside the toolchain's own. */
+  readonly flags?: readonly string[];
 }
 export type EmitC = (plan: Plan) => E.Either<Error, CArtifact>;
 
@@ -321,7 +323,7 @@ class CpuDevice implements NativeDevice {
   async compile(plan: Plan): Promise<Executable> {
     this.#check();
     const artifact = right(this.emit(plan));
-    const opened = right(await obtain(this.cacheFolder, this.toolchain, artifact.units));
+    const opened = right(await obtain(this.cacheFolder, withFlags(this.toolchain, artifact.flags ?? []), artifact.units));
     if (opened.refused) this.notice(`kernel cache: ${opened.refused.path} ${opened.refused.reason}: not used, compiled again`);
     const library = right(load(opened.library));
     try {

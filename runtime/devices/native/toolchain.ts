@@ -8,18 +8,9 @@ import { delimiter, isAbsolute, join, resolve } from "node:path";
 import * as E from "fp-ts/lib/Either.js";
 import { DeviceError } from "../../errors.js";
 
-/** Bits before speed: no contraction but by explicit fma, no reordering. errno and traps are never looked at, so
- *  leaving them out changes no value. Arenas are reused under other types, hence no strict aliasing. */
-export const FLAGS: readonly string[] = [
-  "-std=gnu11",
-  "-O3",
-  "-ffp-contract=off",
-  "-fno-math-errno",
-  "-fno-trapping-math",
-  "-fno-strict-aliasing",
-  "-fPIC",
-  "-pthread",
-];
+/** No contraction but by explicit fma, no reordering, so that bits are the source's. errno is never looked at, and arenas
+ *  are reused under other types. A target adds its own (`withFlags`). */
+export const FLAGS: readonly string[] = ["-std=c11", "-O2", "-ffp-contract=off", "-fno-math-errno", "-fno-strict-aliasing", "-fPIC", "-pthread"];
 /** How a compiler is told to use this very processor: the first spelling it takes. */
 const NATIVE: readonly (readonly string[])[] = [["-march=native"], ["-mcpu=native"], []];
 const CANDIDATES = ["cc", "gcc", "clang"];
@@ -35,6 +26,12 @@ export interface Toolchain {
   /** The output of -dM -E, sorted. */
   readonly macros: string;
 }
+/** The same compiler with a target's flags, which come last and so prevail. How this processor is named stays the
+ *  spelling that the compiler took. */
+export const withFlags = (tool: Toolchain, flags: readonly string[]): Toolchain => ({
+  ...tool,
+  flags: [...tool.flags, ...flags.filter((f) => !tool.flags.includes(f) && !NATIVE.flat().includes(f))],
+});
 export interface ToolchainOptions {
   /** Instead of CC. */
   readonly cc?: string | undefined;
