@@ -1,12 +1,9 @@
 // `mallard generate`: text from a run's checkpoint, streamed as it is drawn.
+
 import { availableParallelism } from "node:os";
 import { type Command, Option } from "commander";
 import { isLeft } from "fp-ts/lib/Either.js";
-import { DEVICES, type DeviceName } from "../runtime/train/config.js";
-import { generate, TextStream } from "../runtime/train/generate.js";
-import { createLanguageModel } from "../runtime/train/language-model.js";
-import { openRun } from "../runtime/train/run-folder.js";
-import { pickDevice } from "./devices.js";
+import { createLanguageModel, DEVICES, type DeviceName, generate, openRun, pickDevice, TextStream } from "../runtime/train/index.js";
 import { onInterrupt } from "./interrupt.js";
 import { EXIT, jsonResult, note, report } from "./output.js";
 import { atLeastZero, choice, integer } from "./values.js";

@@ -1,6 +1,7 @@
 // From an expression to the text of its kernels on a target.
+
 import type { Either } from "fp-ts/lib/Either.js";
-import { type Problem, problem } from "../runtime/train/problem.js";
+import { type Problem, problem } from "../runtime/train/index.js";
 import type { FormulaLike, Sizes } from "./expression.js";
 
 export const TARGETS = ["c", "gpujs", "wgsl", "js"] as const;

@@ -1,17 +1,31 @@
 // `mallard train`: a new run or the continuation of one, with progress on the way and a generated sample at the end.
+
 import { availableParallelism } from "node:os";
 import { type Command, Option } from "commander";
 import { type Either, isLeft, right } from "fp-ts/lib/Either.js";
-import { loadCorpus } from "../runtime/data/corpus.js";
-import type { DeviceName, Intervention } from "../runtime/train/config.js";
-import { DEVICES, INTERVENTIONS, MODEL_SIZES, type ModelSize, OPTIMIZERS, type OptimizerName } from "../runtime/train/config.js";
-import { generate, TextStream } from "../runtime/train/generate.js";
-import { createLanguageModel } from "../runtime/train/language-model.js";
-import { type Problem, problem } from "../runtime/train/problem.js";
-import { RUN_FORMAT, type RunConfig } from "../runtime/train/run-config.js";
-import { createRun, openRun, type RunFolder } from "../runtime/train/run-folder.js";
-import { train } from "../runtime/train/trainer.js";
-import { pickDevice } from "./devices.js";
+import {
+  createLanguageModel,
+  createRun,
+  DEVICES,
+  type DeviceName,
+  generate,
+  INTERVENTIONS,
+  type Intervention,
+  loadCorpus,
+  MODEL_SIZES,
+  type ModelSize,
+  OPTIMIZERS,
+  type OptimizerName,
+  openRun,
+  type Problem,
+  pickDevice,
+  problem,
+  RUN_FORMAT,
+  type RunConfig,
+  type RunFolder,
+  TextStream,
+  train,
+} from "../runtime/train/index.js";
 import { onInterrupt } from "./interrupt.js";
 import { count, EXIT, jsonResult, note, report, result } from "./output.js";
 import { trainingProgress } from "./progress.js";
@@ -180,8 +194,9 @@ async function fresh(flags: Flags): Promise<Either<Problem, Prepared>> {
   }
   const device = await pickDevice(flags.device);
   if (isLeft(device)) return device;
-  if (device.right.notice !== null) note(device.right.notice);
-  const size = flags.model ?? (device.right.device === "native" ? "tiny" : flags.device === "auto" ? "micro" : "tiny");
+  const fallen = device.right.notice !== null;
+  const size = flags.model ?? (fallen ? "micro" : "tiny");
+  if (fallen) note(`${device.right.notice}${flags.model === undefined ? " (training the micro model)" : ""}`);
   const steps = flags.steps ?? DEFAULT_STEPS;
   const config: RunConfig = {
     format: RUN_FORMAT,

@@ -1,4 +1,5 @@
 // scripts/prepare.js in a checkout of its own, with an npm and a compiler that only note that they were called.
+import { spawn } from "node:child_process";
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -19,7 +20,7 @@ writeFileSync("node_modules/typescript/bin/tsc", \`
   const fs = require("node:fs");
   fs.appendFileSync("calls.log", "tsc\\\\n");
   fs.mkdirSync("dist/cli", { recursive: true });
-  fs.writeFileSync("dist/cli/main.js", "");
+  fs.writeFileSync("dist/cli/main.js", fs.readFileSync("main.js"));
 \`);
 writeFileSync("node_modules/.package-lock.json", JSON.stringify({ packages }));
 `;
@@ -34,11 +35,21 @@ const LOCK = {
   },
 };
 
+const MAIN = `
+console.log(JSON.stringify(process.argv.slice(2)));
+if (process.argv.includes("--wait")) {
+  process.on("SIGINT", () => process.exit(130));
+  setInterval(() => {}, 1000);
+  console.log("waiting");
+} else process.exitCode = 3;
+`;
+
 function checkout(): { readonly path: string; prepare(env?: NodeJS.ProcessEnv): Promise<Ran>; calls(): string[]; [Symbol.dispose](): void } {
   const folder = temporary();
   const at = (...parts: string[]): string => join(folder.path, ...parts);
   mkdirSync(at("scripts"));
-  copyFileSync(join(root, "scripts/prepare.js"), at("scripts/prepare.js"));
+  for (const name of ["prepare.js", "start.js"]) copyFileSync(join(root, "scripts", name), at("scripts", name));
+  writeFileSync(at("main.js"), MAIN);
   writeFileSync(at("package.json"), '{ "type": "module" }');
   writeFileSync(at("package-lock.json"), JSON.stringify(LOCK));
   writeFileSync(at("npm-cli.js"), NPM);
@@ -116,4 +127,20 @@ if (!fs.existsSync("dist")) { fs.mkdirSync("dist/cli", { recursive: true }); fs.
   );
   expect((await c.prepare()).code).toBe(0);
   expect(c.calls().slice(2)).toEqual(["tsc", "tsc"]);
+});
+
+test("npm start passes arguments on and ends as the training does", async () => {
+  using c = checkout();
+  const ran = await runNode(["scripts/start.js", "--steps", "5"], { cwd: c.path, env: { npm_execpath: join(c.path, "npm-cli.js") } });
+  expect(ran.code).toBe(3);
+  expect(ran.stdout).toBe('["train","--steps","5"]\n');
+});
+test("npm start hands a signal on and waits for the end", async () => {
+  using c = checkout();
+  await c.prepare();
+  const child = spawn(process.execPath, ["scripts/start.js", "--wait"], { cwd: c.path, stdio: ["ignore", "pipe", "inherit"] });
+  const ended = new Promise<number | null>((done) => child.on("close", (code) => done(code)));
+  for await (const data of child.stdout) if (String(data).includes("waiting")) break;
+  child.kill("SIGINT");
+  expect(await ended).toBe(130);
 });

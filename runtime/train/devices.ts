@@ -1,12 +1,11 @@
 // Which devices work on this machine, found by using each for something small, and which of them a command takes.
-
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
-import type { IKernelFunctionThis } from "gpu.js";
-import { openFolder } from "../runtime/devices/native/folder.js";
-import { loadNative } from "../runtime/devices/native/pool.js";
-import { findToolchain } from "../runtime/devices/native/toolchain.js";
-import type { DeviceName } from "../runtime/train/config.js";
-import { type Problem, textOf } from "../runtime/train/problem.js";
+import { loadGpujs } from "../devices/gpujs/load.js";
+import { openFolder } from "../devices/native/folder.js";
+import { loadNative } from "../devices/native/pool.js";
+import { findToolchain } from "../devices/native/toolchain.js";
+import type { DeviceName } from "./config.js";
+import { type Problem, textOf } from "./problem.js";
 
 /** Null where the device works, else why not. */
 export type Availability = () => Promise<string | null>;
@@ -27,25 +26,24 @@ export const nativeAvailable: Availability = async () => {
 
 /** Runs a kernel of four cells. */
 export const gpujsAvailable: Availability = async () => {
+  const loaded = await loadGpujs();
+  if (isLeft(loaded)) return loaded.left.message;
   try {
-    const { GPU } = await import("gpu.js");
-    const gpu = new GPU({ mode: "cpu" });
+    const gpu = new loaded.right({ mode: "cpu" });
     try {
-      const kernel = gpu.createKernel(
-        function (this: IKernelFunctionThis, a: number[]) {
-          return a[this.thread.x]! * 2;
-        },
-        { output: [4] },
-      );
-      const result = kernel([1, 2, 3, 4]);
-      const got = result instanceof Float32Array ? Array.from(result) : [];
-      return got.join() === "2,4,6,8" ? null : `gpu.js computes wrong values here: ${got.join()} for 2,4,6,8`;
+      const settings = { output: [4], argumentTypes: ["Array"], returnType: "Number", loopMaxIterations: 4 };
+      const got = gpu
+        .createKernel(
+          "function double(a) { return a[this.thread.x] * 2; }",
+          settings,
+        )(Float32Array.of(1, 2, 3, 4))
+        .join();
+      return got === "2,4,6,8" ? null : `gpu.js computes wrong values here: ${got} for 2,4,6,8`;
     } finally {
       await gpu.destroy();
     }
   } catch (thrown) {
-    const text = textOf(thrown);
-    return /Cannot find (package|module) 'gpu\.js'/.test(text) ? "gpu.js is not installed: npm install gpu.js" : `gpu.js does not work here: ${text}`;
+    return `gpu.js does not work here: ${textOf(thrown)}`;
   }
 };
 

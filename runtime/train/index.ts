@@ -1,0 +1,24 @@
+// The trainer as a whole: data, runs, training, generation, and which devices there are to do it on.
+export { type Corpus, GUTENBERG, loadCorpus } from "../data/corpus.js";
+export {
+  DEVICES,
+  type DeviceName,
+  INTERVENTIONS,
+  type Intervention,
+  MODEL_SIZES,
+  type ModelConfig,
+  type ModelSize,
+  OPTIMIZERS,
+  type OptimizerName,
+  type ProgramConfig,
+  type TrainerConfig,
+} from "./config.js";
+export { pickDevice } from "./devices.js";
+export { generate, type Sampling, TextStream } from "./generate.js";
+export { createLanguageModel } from "./language-model.js";
+export { type Check, examine, type Findings } from "./machine.js";
+export { type Problem, type ProblemKind, problem, textOf } from "./problem.js";
+export type { Arrays, ProgramFactory, ProgramInfo, TrainingProgram } from "./program.js";
+export { RUN_FORMAT, type RunConfig } from "./run-config.js";
+export { type Checkpoint, createRun, openRun, type RunFolder, type WritableRun } from "./run-folder.js";
+export { type Metrics, type Outcome, train } from "./trainer.js";
