@@ -288,6 +288,9 @@ export function loop(
   });
   return { id, axis: o.axis, count: o.count, reverse: o.reverse ?? false, init: o.init, xs: o.xs, carry, slices, counter, next };
 }
+/** The same loop computing other things: how passes rebuild one. It keeps its placeholders, so the old loop must not
+ *  live on in the same graph. */
+export const reloop = (l: Loop, parts: Pick<Loop, "init" | "xs" | "next">): Loop => ({ ...l, ...parts, id: nextLoop++ });
 const loopArgs = (l: Loop): readonly Node[] => [...l.init, ...l.xs];
 export const carry = (l: Loop, index: number): CarryNode => {
   const init = l.init[index] as Node;

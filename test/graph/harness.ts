@@ -1,0 +1,92 @@
+// What the graph tests share: random leaves, evaluation on the oracle, and Jacobians by central differences.
+import { isLeft } from "fp-ts/lib/Either.js";
+import { expandGrads } from "../../compiler/graph/grad.js";
+import { follow, read } from "../../compiler/graph/read.js";
+import { verify } from "../../compiler/graph/verify.js";
+import { grad as gradNode, leaf, map as mapNode } from "../../dsl/build.js";
+import { sumOver } from "../../dsl/derivative/terms.js";
+import { type Leaf, type Node, type Shape, UpTo } from "../../dsl/node.js";
+import { arg, call } from "../../dsl/scalar.js";
+import { evaluate } from "../../runtime/devices/js/oracle.js";
+
+export type Env = Map<Leaf, Float64Array>;
+export type Extents = ReadonlyMap<UpTo, number>;
+
+/** A reproducible stream of numbers in [0, 1). */
+export function numbers(seed: number): () => number {
+  let s = seed >>> 0 || 1;
+  return () => {
+    s = (Math.imul(s, 1664525) + 1013904223) >>> 0;
+    return s / 2 ** 32;
+  };
+}
+export const input = (axes: Shape, dtype: Leaf["dtype"] = "f32"): Leaf => leaf("input", "", axes, dtype);
+export const param = (name: string, axes: Shape): Leaf => leaf("param", name, axes, "f32", { from: [], to: [], init: { std: 1 }, stacked: [] });
+export const count = (axes: Shape, extents: Extents = new Map()): number =>
+  Object.values(axes).reduce<number>((p, e) => p * (e instanceof UpTo ? (extents.get(e) as number) : e), 1);
+/** Values in ±1.5 that are all apart, so that maxima are no ties. */
+export function fill(l: Leaf, random: () => number, extents: Extents = new Map()): Float64Array {
+  return Float64Array.from({ length: count(l.axes, extents) }, () => 3 * random() - 1.5);
+}
+export const right = <T>(e: { readonly _tag: "Left"; readonly left: unknown } | { readonly _tag: "Right"; readonly right: T }): T => {
+  if (e._tag === "Left") throw e.left instanceof Error ? e.left : new Error(JSON.stringify(e.left, null, 1));
+  return e.right;
+};
+
+/** The oracle's pipeline: read, expand gradients, evaluate; verified in between. */
+export function compute(roots: readonly Node[], env: Env, extents: Extents = new Map()): readonly Float64Array[] {
+  const got = read(roots, { folder: null });
+  if (isLeft(got)) throw new Error(JSON.stringify(got.left, null, 1));
+  verify(got.right.roots, { read: true });
+  const expanded = right(expandGrads(got.right.roots));
+  verify(expanded.roots, { read: true, expanded: true });
+  return evaluate(expanded.roots, env, extents, follow(got.right.originals, expanded.to));
+}
+
+/** A scalar loss that weighs every element of y differently, so that its gradient sees the whole Jacobian. */
+export function weigh(y: Node, random: () => number, env: Env, extents: Extents = new Map()): Node {
+  const w = input(y.axes);
+  env.set(w, fill(w, random, extents));
+  return sumOver(mapNode({ y, w }, { kind: "scalar", body: call("mul", arg("y"), arg("w")) }), Object.keys(y.axes));
+}
+export interface Difference {
+  readonly expected: readonly number[];
+  readonly got: readonly number[];
+}
+/** d(w·y)/dx for every element of each x: the compiler's against central differences. */
+export function compare(
+  y: Node,
+  xs: readonly Leaf[],
+  env: Env,
+  o: { readonly seed?: number; readonly extents?: Extents; readonly step?: number } = {},
+): Difference {
+  const { extents = new Map(), step = 1e-5 } = o;
+  const random = numbers(o.seed ?? 7);
+  const loss = weigh(y, random, env, extents);
+  const grads = compute(
+    xs.map((x) => gradNode(loss, x)),
+    env,
+    extents,
+  );
+  const got = grads.flatMap((g) => [...g]);
+  const expected: number[] = [];
+  const valueAt = () => compute([loss], env, extents)[0]?.[0] as number;
+  for (const x of xs) {
+    const data = env.get(x) as Float64Array;
+    for (let i = 0; i < data.length; i++) {
+      const was = data[i] as number;
+      data[i] = was + step;
+      const up = valueAt();
+      data[i] = was - step;
+      const down = valueAt();
+      data[i] = was;
+      expected.push((up - down) / (2 * step));
+    }
+  }
+  return { expected, got };
+}
+export function worst({ expected, got }: Difference): number {
+  if (expected.length !== got.length) return Infinity;
+  const scale = Math.max(1, ...expected.map(Math.abs));
+  return expected.reduce((m, e, i) => Math.max(m, Number.isNaN(got[i]) ? Infinity : Math.abs(e - (got[i] as number)) / scale), 0);
+}
