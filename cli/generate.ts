@@ -3,7 +3,16 @@
 import { availableParallelism } from "node:os";
 import { type Command, Option } from "commander";
 import { isLeft } from "fp-ts/lib/Either.js";
-import { createLanguageModel, DEVICES, type DeviceName, generate, openRun, pickDevice, TextStream } from "../runtime/train/index.js";
+import {
+  createLanguageModel,
+  DEVICES,
+  type DeviceName,
+  generate,
+  openRun,
+  type ProgramFactory,
+  pickDevice,
+  TextStream,
+} from "../runtime/train/index.js";
 import { onInterrupt } from "./interrupt.js";
 import { EXIT, jsonResult, note, report } from "./output.js";
 import { atLeastZero, choice, integer } from "./values.js";
@@ -21,7 +30,7 @@ interface Flags {
   readonly json: boolean;
 }
 
-export function addGenerate(program: Command, exit: (code: number) => void): void {
+export function addGenerate(program: Command, exit: (code: number) => void, createProgram: ProgramFactory = createLanguageModel): void {
   program
     .command("generate")
     .summary("continue a text with a trained model")
@@ -43,10 +52,10 @@ Examples:
   $ mallard generate --run runs/tiny-20260101-120000 --prompt "It was "
   $ mallard generate --run tiny-20260101-120000 --tokens 1000 --temperature 0.6 --top-k 40 --seed 7`,
     )
-    .action(async (flags: Flags) => exit(await run(flags)));
+    .action(async (flags: Flags) => exit(await run(flags, createProgram)));
 }
 
-async function run(flags: Flags): Promise<number> {
+async function run(flags: Flags, createProgram: ProgramFactory): Promise<number> {
   const folder = await openRun(flags.run, flags.out);
   if (isLeft(folder)) return report(folder.left, flags.json);
   const { config } = folder.right;
@@ -56,7 +65,7 @@ async function run(flags: Flags): Promise<number> {
   if (isLeft(device)) return report(device.left, flags.json);
   if (device.right.notice !== null) note(device.right.notice);
   const options = { ...config.program, device: device.right.device, threads: flags.threads ?? availableParallelism() };
-  const made = await createLanguageModel(config.model, options, "generation");
+  const made = await createProgram(config.model, options, "generation");
   if (isLeft(made)) return report(made.left, flags.json);
   using program = made.right;
   const loaded = await program.load(checkpoint.right.weights, null);

@@ -28,6 +28,9 @@ function bar(from: number, steps: number): Progress {
   });
   const shown = { loss: "–", validation: "–", speed: "–" };
   single.start(steps, from, shown);
+  // A second Ctrl-C ends the process with the bar on the screen and the cursor hidden.
+  const showCursor = (): void => void process.stderr.write("\u001b[?25h");
+  process.once("exit", showCursor);
   return {
     show(line) {
       if (line.loss !== undefined) shown.loss = nats(line.loss);
@@ -37,6 +40,7 @@ function bar(from: number, steps: number): Progress {
     },
     end() {
       single.stop();
+      process.off("exit", showCursor);
     },
   };
 }

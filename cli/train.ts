@@ -18,6 +18,7 @@ import {
   type OptimizerName,
   openRun,
   type Problem,
+  type ProgramFactory,
   pickDevice,
   problem,
   RUN_FORMAT,
@@ -67,7 +68,7 @@ const sizes = Object.entries(MODEL_SIZES).map(
 );
 const modelNames = Object.keys(MODEL_SIZES).filter((name): name is ModelSize => name in MODEL_SIZES);
 
-export function addTrain(program: Command, exit: (code: number) => void): void {
+export function addTrain(program: Command, exit: (code: number) => void, createProgram: ProgramFactory = createLanguageModel): void {
   program
     .command("train")
     .summary("train a byte-level language model")
@@ -107,7 +108,7 @@ Examples:
   $ mallard train --data notes.txt --model micro      on your own text
   $ mallard train --resume runs/tiny-20260101-120000 --steps 2000`,
     )
-    .action(async (flags: Flags, command: Command) => exit(await run(flags, command)));
+    .action(async (flags: Flags, command: Command) => exit(await run(flags, command, createProgram)));
 }
 
 interface Prepared {
@@ -115,7 +116,7 @@ interface Prepared {
   readonly existing: RunFolder | null;
 }
 
-async function run(flags: Flags, command: Command): Promise<number> {
+async function run(flags: Flags, command: Command, createProgram: ProgramFactory): Promise<number> {
   const prepared = flags.resume === undefined ? await fresh(flags) : await resumed(flags, flags.resume, command);
   if (isLeft(prepared)) return report(prepared.left, flags.json);
   const { config, existing } = prepared.right;
@@ -131,7 +132,7 @@ async function run(flags: Flags, command: Command): Promise<number> {
 
   using interrupt = onInterrupt(() => note("\nEnding after this step with a checkpoint; press Ctrl-C again to quit at once."));
   note(`Compiling for ${config.program.device}…`);
-  const made = await createLanguageModel(model, config.program, "training");
+  const made = await createProgram(model, config.program, "training");
   if (isLeft(made)) return report(made.left, flags.json);
   using program = made.right;
   if (checkpoint !== null) {
@@ -145,7 +146,7 @@ async function run(flags: Flags, command: Command): Promise<number> {
   if (isLeft(opened)) return report(opened.left, flags.json);
   using folder = opened.right;
   note(
-    `${count(info.parameters)} parameters, ${info.kernels} kernels, compiled in ${(info.compileMs / 1000).toFixed(1)} s; ${info.device}, ${info.threads} threads`,
+    `${count(info.parameters)} parameters, ${info.kernels} kernels, compiled in ${(info.compileMs / 1000).toFixed(1)} s; ${info.device}, ${info.threads} ${info.threads === 1 ? "thread" : "threads"}`,
   );
   note(`${corpus.right.name}: ${count(corpus.right.train.length)} bytes to train on, ${count(corpus.right.validation.length)} for validation`);
   note(`Run: ${folder.path}`);
