@@ -142,25 +142,23 @@ export function map(inputs: Readonly<Record<string, Node>>, body: Body, dtype: D
     body,
   });
 }
-/** `reads`: the axes of x that the index body names. Result axes: x's others first, then the fresh ones in place of the first read axis. */
+/** `reads`: the axes of x that the index body names. Result axes: x's others stay where they are; as many fresh axes as
+ *  read ones take their places one by one (a renaming moves nothing), else all stand where the first read axis stood. */
 export function view(x: Node, fresh: Shape, index: IndexBody, reads: readonly string[]): ViewNode {
-  const axes: Record<string, Extent> = {};
-  const put = () => {
-    for (const [a, e] of Object.entries(fresh)) {
-      if (a in axes || (a in x.axes && !reads.includes(a))) throw new ShapeError(`axis "${a}" exists already in ${showShape(x.axes)}`);
-      axes[a] = e;
-    }
-  };
   for (const r of reads) if (!(r in x.axes)) throw new ShapeError(`no such axis: "${r}" is not in ${showShape(x.axes)}`);
-  let placed = false;
+  const entries = Object.entries(fresh);
+  for (const [a] of entries) if (a in x.axes && !reads.includes(a)) throw new ShapeError(`axis "${a}" exists already in ${showShape(x.axes)}`);
+  const axes: Record<string, Extent> = {};
+  const put = (some: readonly (readonly [string, Extent])[]) => {
+    for (const [a, e] of some) axes[a] = e;
+  };
+  const first = Object.keys(x.axes).find((a) => reads.includes(a));
   for (const [a, e] of Object.entries(x.axes)) {
     if (!reads.includes(a)) axes[a] = e;
-    else if (!placed) {
-      put();
-      placed = true;
-    }
+    else if (entries.length === reads.length) put([entries[reads.indexOf(a)] as [string, Extent]]);
+    else if (a === first) put(entries);
   }
-  if (!placed) put();
+  if (first === undefined) put(entries);
   return cons<ViewNode>(`view ${x.id} ${shapeKey(axes)} ${reads.join(",")} ${indexKey(index)}`, {
     op: "view",
     axes,

@@ -4,6 +4,7 @@ import type { Extent, Leaf, Loop, Node } from "../../dsl/node.js";
 import type { Scalar } from "../../dsl/scalar.js";
 import { apply, type Buffer, type Expr, extentVar, int, load, random, real, variable } from "./expr.js";
 import { and, iadd, imod, imul, isub, no, within, yes } from "./ints.js";
+import type { Layouts } from "./layout.js";
 import type { Range } from "./ranges.js";
 import { type Environment, operate, select, toIndex, toReal, translate } from "./translate.js";
 
@@ -26,7 +27,10 @@ export interface Memory {
   readonly carries: ReadonlyMap<Leaf, CarryHome>;
   readonly owner: ReadonlyMap<Leaf, Loop>;
   readonly bounds: Map<string, Range>;
+  readonly layouts: Layouts;
 }
+/** A node's axes in the order in which its buffer has them. */
+export const axesInMemory = (n: Node, layouts: Layouts): readonly string[] => layouts.get(n) ?? Object.keys(n.axes);
 
 /** The unlowered node kinds are our bug here: earlier passes expand them. */
 export class LoweringBug extends Error {
@@ -65,7 +69,7 @@ export class Access {
     return e;
   }
   #load(b: Buffer, lead: readonly Expr[], n: Node, at: Indices, inside: Expr): Expr {
-    return load(b, [...lead, ...Object.keys(n.axes).map((a) => this.#index(n, at, a))], inside === yes ? null : inside);
+    return load(b, [...lead, ...axesInMemory(n, this.memory.layouts).map((a) => this.#index(n, at, a))], inside === yes ? null : inside);
   }
 
   #make(n: Node, at: Indices, inside: Expr): Expr {

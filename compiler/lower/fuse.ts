@@ -1,7 +1,7 @@
 // Point-wise kernels over the same axes that read the same memory become one kernel: an update of weight, first and
 // second moment reads the gradient once. A kernel moves up to an earlier one only past kernels that do not touch what it
 // reads or writes. All values of a nest are computed before any of its stores, index by index.
-import { apply, type Expr, extentVar, load, random, variable } from "./expr.js";
+import { apply, type Expr, elements, extentVar, load, maxOf, random, variable } from "./expr.js";
 import { expressionsOf, loadsOf, storesOf } from "./memory.js";
 import type { Axis, Nest, Store } from "./nest.js";
 
@@ -18,13 +18,17 @@ const meets = (a: ReadonlySet<number>, b: ReadonlySet<number>) => [...a].some((x
 
 const MOST_STORES = 6;
 
-/** Kernels of one region, in an order in which each reads what earlier ones wrote. */
+/** Kernels of one region, in an order in which each reads what earlier ones wrote. One that reads what another has just
+ *  written, index by index, takes the value itself. */
 export function fuseMaps(nests: readonly Nest[]): readonly Nest[] {
   return fuse(nests, (out, nest, io) => {
     for (let i = out.length - 1; i >= 0; i--) {
       const { nest: other, io: his } = out[i] as Entry;
-      if (meets(his.writes, io.reads) || meets(his.writes, io.writes) || meets(his.reads, io.writes)) return undefined;
-      if (mergeable(other, nest) && meets(his.reads, io.reads)) return i;
+      const after = meets(his.writes, io.reads);
+      if (mergeable(other, nest) && (after ? takesValues(other, nest) : shares(other, nest))) {
+        return meets(his.writes, io.writes) || meets(his.reads, io.writes) ? undefined : i;
+      }
+      if (after || meets(his.writes, io.writes) || meets(his.reads, io.writes)) return undefined;
     }
     return undefined;
   });
@@ -32,12 +36,37 @@ export function fuseMaps(nests: readonly Nest[]): readonly Nest[] {
 
 /** Updates all read old state, so any two may share a kernel in which each value is read where it is written. */
 export function fuseUpdates(nests: readonly Nest[]): readonly Nest[] {
-  return fuse(nests, (out, nest, io) => {
-    const i = out.findIndex(
-      ({ nest: other, io: his }) =>
-        mergeable(other, nest) && meets(his.reads, io.reads) && !meets(his.writes, io.writes) && aligned(merge(other as MapNest, nest)),
+  return fuse(
+    nests,
+    (out, nest, io) => {
+      const i = out.findIndex(
+        ({ nest: other, io: his }) =>
+          mergeable(other, nest) && shares(other, nest) && !meets(his.writes, io.writes) && aligned(merge(other, nest, false)),
+      );
+      return i < 0 ? undefined : i;
+    },
+    false,
+  );
+}
+
+/** Do both read a buffer as large as their loops? Sharing a few scalars saves nothing. */
+function shares(a: MapNest, b: MapNest): boolean {
+  const size = a.axes.reduce((n, x) => n * maxOf(x.extent), 1);
+  const large = (n: MapNest) =>
+    new Set(
+      loadsOf(expressionsOf(n))
+        .filter((l) => elements(l.buffer) >= size)
+        .map((l) => l.buffer.id),
     );
-    return i < 0 ? undefined : i;
+  return meets(large(a), large(b));
+}
+/** Does `b` read what `a` writes only at the index where it is written, in f32 (what is stored is what was computed)? */
+function takesValues(a: MapNest, b: MapNest): boolean {
+  const written = new Map(a.stores.map((s) => [s.buffer.id, s]));
+  const moved = merge(a, b, false).stores.slice(a.stores.length);
+  return loadsOf(moved.flatMap((s) => [...s.index, s.value])).every((l) => {
+    const s = written.get(l.buffer.id);
+    return !s || (s.buffer.dtype === "f32" && s.value.type === "real" && !l.inside && l.index.every((e, i) => e === s.index[i]));
   });
 }
 
@@ -45,20 +74,24 @@ interface Entry {
   readonly nest: Nest;
   readonly io: Touched;
 }
-function fuse(nests: readonly Nest[], host: (out: readonly Entry[], nest: MapNest, io: Touched) => number | undefined): readonly Nest[] {
+function fuse(
+  nests: readonly Nest[],
+  host: (out: readonly Entry[], nest: MapNest, io: Touched) => number | undefined,
+  forward = true,
+): readonly Nest[] {
   const out: Entry[] = [];
   for (const nest of nests) {
     const io = touched(nest);
     const i = nest.form === "map" ? host(out, nest, io) : undefined;
     if (i === undefined || nest.form !== "map") out.push({ nest, io });
     else {
-      const merged = merge((out[i] as Entry).nest as MapNest, nest);
+      const merged = merge((out[i] as Entry).nest as MapNest, nest, forward);
       out[i] = { nest: merged, io: touched(merged) };
     }
   }
   return out.map((x) => x.nest);
 }
-const mergeable = (to: Nest, from: MapNest): boolean =>
+const mergeable = (to: Nest, from: MapNest): to is MapNest =>
   to.form === "map" && sameAxes(to.axes, from.axes) && to.stores.length + from.stores.length <= MOST_STORES;
 const sameAxes = (a: readonly Axis[], b: readonly Axis[]) =>
   a.length === b.length && a.every((x, i) => extentVar(x.extent) === extentVar((b[i] as Axis).extent));
@@ -72,15 +105,18 @@ export function aligned(n: MapNest): boolean {
   });
 }
 
-function merge(to: MapNest, from: MapNest): MapNest {
+/** `forward`: what `to` stores is at hand for `from`; else `from` reads what was there before. */
+function merge(to: MapNest, from: MapNest, forward: boolean): MapNest {
   const names = new Map(from.axes.map((a, i) => [a.v, (to.axes[i] as Axis).v]));
+  const written = new Map(forward ? to.stores.map((s) => [s.buffer.id, s]) : []);
   const done = new Map<Expr, Expr>();
   const go = (e: Expr): Expr => {
     const known = done.get(e);
     if (known) return known;
     const made = renamed(e, names, go);
-    done.set(e, made);
-    return made;
+    const value = made.kind === "load" ? (written.get(made.buffer.id)?.value ?? made) : made;
+    done.set(e, value);
+    return value;
   };
   const stores: Store[] = from.stores.map((s) => ({ buffer: s.buffer, index: s.index.map(go), value: go(s.value) }));
   return { ...to, nodes: [...to.nodes, ...from.nodes], stores: [...to.stores, ...stores] };

@@ -4,11 +4,12 @@ import { type Either, left, right } from "fp-ts/lib/Either.js";
 import type { DType, Extent, FoldNode, Leaf, Loop, Node, ScanNode, TopNode, UpTo } from "../../dsl/node.js";
 import { type Scalar, terms } from "../../dsl/scalar.js";
 import type { Plan } from "../plan.js";
-import { Access, type CarryHome, counterName, type Home, type Indices, type Memory, position, slot } from "./access.js";
+import { Access, axesInMemory, type CarryHome, counterName, type Home, type Indices, type Memory, position, slot } from "./access.js";
 import { apply, type Buffer, buffer, type Expr, extentVar, int, local, maxOf, real, variable } from "./expr.js";
 import { sumForm } from "./form.js";
 import { fuseMaps, fuseUpdates } from "./fuse.js";
 import { iadd } from "./ints.js";
+import { type Layouts, layouts } from "./layout.js";
 import { materialise } from "./materialise.js";
 import { placeTemporaries } from "./memory.js";
 import type { Axis, Monoid, Nest, Stage, Step, Store } from "./nest.js";
@@ -65,9 +66,10 @@ class Lowering {
   readonly #tables = new Tables();
   readonly #memory: Memory;
   readonly #stored: ReadonlySet<Node>;
-  readonly #epilogue: ReadonlyMap<Node, Node>;
+  readonly #layouts: Layouts;
   /** Map node → the fold that is a local of its kernel. */
   readonly #hosted = new Map<Node, Node>();
+  #computing: Home | undefined;
   #vars = 0;
 
   constructor(
@@ -81,9 +83,10 @@ class Lowering {
       p.updates.map((u) => u.value),
     );
     this.#stored = choice.stored;
-    this.#epilogue = choice.epilogue;
     for (const [fold, host] of choice.epilogue) this.#hosted.set(host, fold);
-    this.#memory = { homes: this.#homes, leaves: this.#leaves, carries: this.#carries, owner: r.owner, bounds: this.#bounds };
+    const next = [...r.loops].flatMap((l) => [...(r.carries.get(l) as ReadonlySet<number>)].map((i) => l.next[i] as Node));
+    this.#layouts = layouts(r, choice.stored, choice.epilogue, new Set([...direct, ...next])); // these lie as others want them
+    this.#memory = { layouts: this.#layouts, homes: this.#homes, leaves: this.#leaves, carries: this.#carries, owner: r.owner, bounds: this.#bounds };
   }
 
   plan(): Plan {
@@ -95,7 +98,7 @@ class Lowering {
     for (const n of this.#stored) {
       if (this.#homes.has(n)) continue;
       const name = outputs.get(n);
-      const b = this.#buffer(name === undefined ? describe(n) : `out_${name}`, n.dtype, n.axes, name === undefined ? "temp" : "output");
+      const b = this.#buffer(name === undefined ? describe(n) : `out_${name}`, n.dtype, this.#inMemory(n), name === undefined ? "temp" : "output");
       this.#homes.set(n, { buffer: b, lead: [] });
       if (name !== undefined) this.#outputs[name] = b;
     }
@@ -142,6 +145,9 @@ class Lowering {
     this.#buffers.push(b);
     return b;
   }
+  #inMemory(n: Node): Readonly<Record<string, Extent>> {
+    return Object.fromEntries(axesInMemory(n, this.#layouts).map((a) => [a, n.axes[a] as Extent]));
+  }
   #extent(e: UpTo): void {
     this.#ups.set(e, true);
     const v = extentVar(e);
@@ -174,7 +180,7 @@ class Lowering {
     }
     for (const of of emitted) {
       if (!this.#stored.has(of) || this.r.home.get(of) !== l || this.#homes.has(of)) continue;
-      this.#homes.set(of, { buffer: this.#buffer(describe(of), of.dtype, { [l.axis]: l.count, ...of.axes }, "temp"), lead: [counter] });
+      this.#homes.set(of, { buffer: this.#buffer(describe(of), of.dtype, { [l.axis]: l.count, ...this.#inMemory(of) }, "temp"), lead: [counter] });
     }
     for (const i of this.r.carries.get(l) as ReadonlySet<number>) {
       const n = l.next[i] as Node;
@@ -240,12 +246,21 @@ class Lowering {
     const pairs = Object.entries(axes).map(([a, e]) => [a, this.#axis(a, e)] as const);
     return { list: pairs.map(([, x]) => x), at: Object.fromEntries(pairs.map(([a, x]) => [a, variable(x.v)])) };
   }
+  /** Only a node's own home has its layout: a copy elsewhere lies as the expression does. */
+  #memoryOrder(home: Home, n: Node): Layouts {
+    const own = this.#homes.get(n) ?? this.#computing;
+    return own?.buffer === home.buffer ? this.#layouts : new Map();
+  }
   #tabulated(e: Expr): Expr {
     return this.#tables.rewrite(e, this.#extents, this.#bounds);
   }
   #stored1(n: Node, home: Home, at: Indices, access: Access): Store {
     const v = this.#tabulated(access.value(n, at));
-    return { buffer: home.buffer, index: [...home.lead, ...Object.keys(n.axes).map((a) => at[a] as Expr)], value: as(n.dtype, v) };
+    return {
+      buffer: home.buffer,
+      index: [...home.lead, ...axesInMemory(n, this.#memoryOrder(home, n)).map((a) => at[a] as Expr)],
+      value: as(n.dtype, v),
+    };
   }
   #copy(n: Node, to: Home, name: string): Nest {
     const { list, at } = this.#axes(n.axes);
@@ -274,7 +289,9 @@ class Lowering {
       default: {
         const home = this.#homes.get(n) as Home;
         this.#homes.delete(n); // its own value, not the load of it
+        this.#computing = home;
         const nest = this.#copy(n, home, describe(n));
+        this.#computing = undefined;
         this.#homes.set(n, home);
         return { nest, nodes: [n] };
       }
@@ -341,7 +358,7 @@ class Lowering {
       const plain = results.length === 1 && results[0] === n;
       if (form.form === "scatter" && plain) {
         const home = this.#homes.get(n) as Home;
-        const index = [...home.lead, ...Object.keys(n.axes).map((a) => rows.at[a] as Expr)];
+        const index = [...home.lead, ...axesInMemory(n, this.#layouts).map((a) => rows.at[a] as Expr)];
         return {
           ...base,
           form: "scatter",

@@ -72,6 +72,15 @@ const sameAxes = (a: Node, b: Node) => {
   return keys.length === Object.keys(b.axes).length && keys.every((k) => k in b.axes);
 };
 
+/** What computing n reads: its args; for a loop's placeholder what it stands for; for its results where the loop starts. */
+function readBy(n: Node, r: Regions): readonly Node[] {
+  if (n.op === "carry" || n.op === "emit") return [...(r.carries.get(n.loop) as ReadonlySet<number>)].map((i) => n.loop.init[i] as Node);
+  if (n.op !== "leaf") return argsOf(n);
+  const l = r.owner.get(n);
+  const k = l ? l.slices.indexOf(n) : -1;
+  return l && k >= 0 ? [l.xs[k] as Node] : [];
+}
+
 /** `forced`: values that must have memory (outputs). `sinks`: values copied into state once an element. */
 export function materialise(r: Regions, forced: ReadonlySet<Node>, sinks: readonly Node[]): Choice {
   const stored = new Set<Node>([...forced].filter((n) => !never(n)));
@@ -81,8 +90,7 @@ export function materialise(r: Regions, forced: ReadonlySet<Node>, sinks: readon
   for (const of of r.emitted.values()) for (const n of of) if (!never(n)) stored.add(n);
 
   const users = new Map<Node, Node[]>();
-  for (const n of r.order) for (const a of argsOf(n)) if (n.op !== "carry" && n.op !== "emit") users.set(a, [...(users.get(a) ?? []), n]);
-
+  for (const n of r.order) for (const a of readBy(n, r)) users.set(a, [...(users.get(a) ?? []), n]);
   // A sink is a user that is no node: such a value is never only an operand or an epilogue of another.
   for (const n of sinks) users.set(n, [...(users.get(n) ?? []), n, n]);
 
@@ -104,20 +112,21 @@ export function materialise(r: Regions, forced: ReadonlySet<Node>, sinks: readon
       if (!free && e * own > sizeOf(n) * (own + STORE) + e * LOAD) stored.add(n);
     }
     const isStored = stored.has(n);
-    for (const a of argsOf(n)) {
-      if (n.op === "carry" || n.op === "emit") continue;
+    for (const a of readBy(n, r)) {
       if (product.inner.has(n)) continue; // counted through the fold
+      if (never(n)) {
+        // A loop's start is copied once; a slice stands for what it is a slice of.
+        count(a, n, n.op === "leaf" && r.owner.get(n)?.slices.includes(n) ? e : sizeOf(a));
+        continue;
+      }
       const times = isStored ? (n.op === "fold" || n.op === "scan" || n.op === "top" ? foldDomain(n) : sizeOf(n)) : e;
       count(a, n, times);
     }
-    for (const { node, size } of product.operands.get(n) ?? []) count(node, n, size * (cheap(node) ? 1 : PACKING));
+    for (const { node, size } of product.operands.get(n) ?? []) count(node, n, size * PACKING);
   }
   cap(r, stored);
-  return { stored, epilogue: epilogues(r, stored, forced, users, product.inner) };
+  return { stored, epilogue: epilogues(r, stored, forced, users) };
 }
-/** Reading through a view costs packing nothing. */
-const cheap = (n: Node) => n.op !== "map";
-
 /** A sum over a product of maps: the products are walked through, and each factor is read once an element of its own. */
 function contractionOperands(r: Regions, users: ReadonlyMap<Node, readonly Node[]>, stored: ReadonlySet<Node>) {
   const inner = new Set<Node>();
@@ -180,36 +189,29 @@ function cap(r: Regions, stored: Set<Node>): void {
 }
 
 /** Follows each fold through its only users, maps over the same axes, and moves its memory to the last of them. */
-function epilogues(
-  r: Regions,
-  stored: Set<Node>,
-  forced: ReadonlySet<Node>,
-  users: ReadonlyMap<Node, readonly Node[]>,
-  inner: ReadonlySet<Node>,
-): ReadonlyMap<Node, Node> {
+function epilogues(r: Regions, stored: Set<Node>, forced: ReadonlySet<Node>, users: ReadonlyMap<Node, readonly Node[]>): ReadonlyMap<Node, Node> {
   const out = new Map<Node, Node>();
-  const hosts = new Set<Node>();
+  /** Values between a fold and its host, the host included: they belong to that kernel alone. */
+  const taken = new Set<Node>();
   const emittedOrNext = new Set<Node>();
   for (const of of r.emitted.values()) for (const n of of) emittedOrNext.add(n);
   for (const [l, is] of r.carries) for (const i of is) emittedOrNext.add(l.next[i] as Node);
   const onlyUser = (n: Node): Node | undefined => (users.get(n)?.length === 1 ? users.get(n)?.[0] : undefined);
   const hostable = (u: Node, n: Node): boolean =>
-    (u.op === "map" || u.op === "label" || u.op === "stop" || u.op === "cast") &&
-    sameAxes(u, n) &&
-    r.home.get(u) === r.home.get(n) &&
-    !hosts.has(u) &&
-    !inner.has(u);
+    (u.op === "map" || u.op === "label" || u.op === "stop" || u.op === "cast") && sameAxes(u, n) && r.home.get(u) === r.home.get(n) && !taken.has(u);
   const pinned = (n: Node) => forced.has(n) || emittedOrNext.has(n);
   for (const n of r.order) {
     if (n.op !== "fold" || n.args.length !== 1 || pinned(n)) continue;
     let last: Node = n;
+    const chain: Node[] = [];
     for (let u = onlyUser(last); u && hostable(u, n); u = onlyUser(last)) {
       last = u;
+      chain.push(u);
       if (pinned(last) || stored.has(last)) break;
     }
     if (last === n) continue;
     out.set(n, last);
-    hosts.add(last);
+    for (const u of chain) taken.add(u);
     stored.delete(n);
     stored.add(last);
   }

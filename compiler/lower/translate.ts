@@ -72,6 +72,14 @@ export function operate(prim: CallPrim, args: readonly Expr[], bounds: Bounds): 
       return (ints && integral(isub(a, b), bounds)) || reals();
     case "mul":
       return (ints && integral(imul(a, b), bounds)) || reals();
+    case "div":
+      return a.kind === "num" && b.kind === "num" && ints && b.value !== 0 && Number.isInteger(a.value / b.value) ? int(a.value / b.value) : reals();
+    case "pow": {
+      const r = toReal(a);
+      if (b.kind === "num" && b.value === 2) return folded("mul", "real", [r, r]);
+      if (b.kind === "num" && b.value === 3) return folded("mul", "real", [r, folded("mul", "real", [r, r])]);
+      return reals();
+    }
     case "neg":
       // −0 is no int: JavaScript's -(0) differs from 0 only under division and sign tests of zero.
       return (ints && integral(ineg(a), bounds)) || reals();
