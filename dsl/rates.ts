@@ -39,8 +39,8 @@ export function deriveRates(
 function weightsBelow(value: Node): readonly Leaf[] {
   const sources = new Map<Node, readonly Node[]>();
   const enter = (l: Loop) => {
-    l.slices.forEach((s, k) => sources.set(s, [l.xs[k] as Node]));
-    l.carry.forEach((c, k) => sources.set(c, [l.init[k] as Node, l.next[k] as Node]));
+    for (const [k, s] of l.slices.entries()) sources.set(s, [l.xs[k] as Node]);
+    for (const [k, c] of l.carry.entries()) sources.set(c, [l.init[k] as Node, l.next[k] as Node]);
   };
   let label = value;
   for (; label.op === "emit"; label = label.of) enter(label.loop);

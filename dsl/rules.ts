@@ -270,7 +270,8 @@ function ordered(x: Node, like: Shape): Node {
   const order = names(like).filter((a) => a in x.axes);
   if (order.length !== names(x.axes).length || order.every((a, i) => names(x.axes)[i] === a)) return x;
   const own = Object.fromEntries(order.map((a) => [a, x.axes[a] ?? 0]));
-  return viewBy(x, own, Object.fromEntries(order.map((a) => [a, scalar.index(a)])));
+  // As many axes made as read: they take the read axes' places one by one, in this order.
+  return viewBy(x, own, Object.fromEntries(names(x.axes).map((a) => [a, scalar.index(a)])));
 }
 function sides(path: string, w: Node, r: Definition): { readonly to: Side; readonly from: Side } {
   const info: ParamInfo | undefined = w.op === "leaf" ? w.param : undefined;
