@@ -260,7 +260,8 @@ export const rate = (
     axes,
     dtype: "f32",
     args: [weight, ...logits],
-    ...o,
+    norm: o.norm, // o may be a whole rate node
+    combine: o.combine,
   });
 };
 

@@ -1,8 +1,5 @@
 // What the graph tests share: random leaves, evaluation on the oracle, and Jacobians by central differences.
-import { isLeft } from "fp-ts/lib/Either.js";
-import { expandGrads } from "../../compiler/graph/grad.js";
-import { follow, read } from "../../compiler/graph/read.js";
-import { verify } from "../../compiler/graph/verify.js";
+import { runGraphPasses } from "../../compiler/pipeline.js";
 import { grad as gradNode, leaf, map as mapNode } from "../../dsl/build.js";
 import { sumOver } from "../../dsl/derivative/terms.js";
 import { type Leaf, type Node, type Shape, UpTo } from "../../dsl/node.js";
@@ -33,14 +30,15 @@ export const right = <T>(e: { readonly _tag: "Left"; readonly left: unknown } | 
   return e.right;
 };
 
-/** The oracle's pipeline: read, expand gradients, evaluate; verified in between. */
+/** The oracle's pipeline: every pass up to the gradients, verified in between. */
 export function compute(roots: readonly Node[], env: Env, extents: Extents = new Map()): readonly Float64Array[] {
-  const got = read(roots, { folder: null });
-  if (isLeft(got)) throw new Error(JSON.stringify(got.left, null, 1));
-  verify(got.right.roots, { read: true });
-  const expanded = right(expandGrads(got.right.roots));
-  verify(expanded.roots, { read: true, expanded: true });
-  return evaluate(expanded.roots, env, extents, follow(got.right.originals, expanded.to));
+  const g = right(runGraphPasses(roots, { last: "grad", capture: { folder: null } }));
+  return evaluate(g.roots, env, extents, g.originals);
+}
+/** What the targets compute: captured scalars, simplified. */
+export function computeRead(roots: readonly Node[], env: Env, extents: Extents = new Map()): readonly Float64Array[] {
+  const g = right(runGraphPasses(roots, { capture: { folder: null } }));
+  return evaluate(g.roots, env, extents);
 }
 
 /** A scalar loss that weighs every element of y differently, so that its gradient sees the whole Jacobian. */

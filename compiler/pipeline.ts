@@ -1,0 +1,65 @@
+// The compiler's passes in order: its table of contents. Each is named, and the verifier runs after it.
+//
+//   read       arrows become scalar expressions (capture)
+//   rates      learning-rate factors are derived from the labelled logits
+//   grad       gradients become expressions
+//   simplify   local rewriting
+//   sink       what is computed layer by layer from a loop's results moves into the loop
+//   lower      nests and loops (compiler/lower), then targets
+//
+// The oracle stops before `simplify`: it executes the graph as the author wrote it.
+import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
+import type { Node } from "../dsl/node.js";
+import type { CaptureOptions } from "./capture/capture.js";
+import type { PassError } from "./graph/error.js";
+import { expandGrads } from "./graph/grad.js";
+import { expandRates } from "./graph/rates.js";
+import { follow, read } from "./graph/read.js";
+import { simplify } from "./graph/simplify.js";
+import { sink } from "./graph/sink.js";
+import { type Stage, verify } from "./graph/verify.js";
+import type { Rebuilt } from "./graph/walk.js";
+import type { Original } from "./targets/js/kernel.js";
+
+export interface Graph {
+  readonly roots: readonly Node[];
+  /** What the author wrote for a node, where that was a function: for the oracle. */
+  readonly originals: ReadonlyMap<Node, Original>;
+}
+export interface Pass {
+  readonly name: "read" | "rates" | "grad" | "simplify" | "sink";
+  readonly run: (g: Graph) => Either<readonly PassError[], Graph>;
+  /** What holds of its result, and of all later ones. */
+  readonly establishes: Stage;
+}
+
+const rebuilt = (g: Graph, e: Either<PassError, Rebuilt>): Either<readonly PassError[], Graph> =>
+  isLeft(e) ? left([e.left]) : right({ roots: e.right.roots, originals: follow(g.originals, e.right.to) });
+
+export const passes = (options: CaptureOptions = {}): readonly Pass[] => [
+  { name: "read", run: (g) => read(g.roots, options), establishes: { read: true } },
+  { name: "rates", run: (g) => rebuilt(g, expandRates(g.roots)), establishes: {} },
+  { name: "grad", run: (g) => rebuilt(g, expandGrads(g.roots)), establishes: { expanded: true } },
+  { name: "simplify", run: (g) => right({ roots: simplify(g.roots).roots, originals: new Map() }), establishes: {} },
+  { name: "sink", run: (g) => right({ roots: sink(g.roots), originals: new Map() }), establishes: {} },
+];
+
+/** Runs the passes up to and including `last`. `watch` sees the graph after each: what `explain` prints. */
+export function runGraphPasses(
+  roots: readonly Node[],
+  o: { readonly last?: Pass["name"]; readonly capture?: CaptureOptions; readonly watch?: (pass: string, g: Graph) => void } = {},
+): Either<readonly PassError[], Graph> {
+  let g: Graph = { roots, originals: new Map() };
+  let holds: Stage = {};
+  verify(g.roots, holds);
+  for (const pass of passes(o.capture)) {
+    const out = pass.run(g);
+    if (isLeft(out)) return out;
+    g = out.right;
+    holds = { ...holds, ...pass.establishes };
+    verify(g.roots, holds);
+    o.watch?.(pass.name, g);
+    if (pass.name === o.last) break;
+  }
+  return right(g);
+}
