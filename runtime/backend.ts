@@ -1,45 +1,140 @@
-// What a session needs of a device: from an expanded program to something that runs. Compiled devices lower the
-// program to a plan first; the f64 oracle evaluates the graph itself.
+// What a session needs of a device: from a program to something that runs. Compiled devices run all graph passes and
+// lower the result to a plan; the f64 oracle stops before simplification and evaluates the graph as the author wrote it.
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
+import { showCaptureError } from "../compiler/capture/error.js";
+import type { PassError } from "../compiler/graph/error.js";
+import { order } from "../compiler/graph/walk.js";
 import { type LowerError, lower, type Program } from "../compiler/lower/lower.js";
-import { regions } from "../compiler/lower/regions.js";
-import type { Expanded } from "../compiler/pipeline.js";
-import type { Leaf, UpTo } from "../dsl/node.js";
-import type { Device, DeviceState, Executable, StateSpec } from "./device.js";
+import { type Graph, runGraphPasses } from "../compiler/pipeline.js";
+import type { Plan } from "../compiler/plan.js";
+import { MallardError } from "../dsl/errors.js";
+import { type Leaf, type Node, UpTo } from "../dsl/node.js";
+import { placesOf } from "../dsl/places.js";
+import type { Device, DeviceState, Executable, HostArray, StateSpec } from "./device.js";
+import { evaluate } from "./devices/js/oracle.js";
+import { DeviceError } from "./errors.js";
+
+/** A program that cannot be compiled: every fault found, each with its place. */
+export class CompileError extends MallardError {
+  override readonly name = "CompileError";
+  constructor(readonly faults: readonly (PassError | LowerError)[]) {
+    super(faults.map(showFault).join("\n"));
+  }
+}
+function showFault(f: PassError | LowerError): string {
+  if (f instanceof Error) return f.message;
+  if (f.kind === "capture") return showCaptureError(f);
+  const place = placesOf(f.node)[0];
+  return `${f.message}\n  hint: ${f.hint}${place ? `\n  at ${place.file}:${place.line}:${place.column}` : ""}`;
+}
 
 export interface Compiled {
   readonly executable: Executable;
   readonly extents: readonly UpTo[];
   /** Everything kept between runs that the program reads or writes. */
   readonly state: readonly Leaf[];
+  /** The lowered program; the oracle has none. */
+  readonly plan: Plan | undefined;
 }
-/** The program, and what the graph passes know beside (the users' own functions, for the oracle). */
-export interface Source extends Program {
-  readonly source: Expanded;
-}
-/** The leaves of a graph that a session keeps. */
-export const stateOf = (p: Program): readonly Leaf[] => {
-  const read = regions([...Object.values(p.outputs), ...p.updates.map((u) => u.value)]).order.filter(
-    (n): n is Leaf => n.op === "leaf" && (n.role === "param" || n.role === "state"),
-  );
-  return [...new Set([...read, ...p.updates.map((u) => u.leaf)])];
-};
 export interface Backend {
   readonly name: string;
   readonly threads: number;
   alloc(state: readonly StateSpec[]): Promise<DeviceState>;
-  compile(program: Source): Promise<Either<LowerError, Compiled>>;
+  compile(program: Program): Promise<Either<CompileError, Compiled>>;
   [Symbol.dispose](): void;
 }
+
+/** The program after the graph passes, and the leaves it keeps between runs. */
+export function passed(
+  p: Program,
+  last?: "grad",
+): Either<CompileError, { readonly program: Program; readonly graph: Graph; readonly state: readonly Leaf[] }> {
+  const names = Object.keys(p.outputs);
+  const graph = runGraphPasses([...Object.values(p.outputs), ...p.updates.map((u) => u.value)], last ? { last } : {});
+  if (isLeft(graph)) return left(new CompileError(graph.left));
+  const roots = graph.right.roots;
+  const program: Program = {
+    ...p,
+    outputs: Object.fromEntries(names.map((n, i) => [n, roots[i] as Node])),
+    updates: p.updates.map((u, i) => ({ leaf: u.leaf, value: roots[names.length + i] as Node })),
+  };
+  const kept = leavesBelow(roots).filter((n) => n.role === "param" || n.role === "state");
+  return right({ program, graph: graph.right, state: [...new Set([...kept, ...p.updates.map((u) => u.leaf)])] });
+}
+const leavesBelow = (roots: readonly Node[]): readonly Leaf[] => order(roots).filter((n): n is Leaf => n.op === "leaf");
 
 export const compiledBackend = (device: Device, threads: number): Backend => ({
   name: device.name,
   threads,
   alloc: (state) => device.alloc(state),
   compile: async (program) => {
-    const plan = lower(program);
-    if (isLeft(plan)) return left(plan.left);
-    return right({ executable: await device.compile(plan.right), extents: plan.right.extents, state: stateOf(program) });
+    const p = passed(program);
+    if (isLeft(p)) return p;
+    const plan = lower(p.right.program);
+    if (isLeft(plan)) return left(new CompileError([plan.left]));
+    return right({ executable: await device.compile(plan.right), extents: plan.right.extents, state: p.right.state, plan: plan.right });
   },
   [Symbol.dispose]: () => device[Symbol.dispose](),
 });
+
+// ── the oracle ───────────────────────────────────────────────────────────────────────────────────────
+class OracleState implements DeviceState {
+  readonly arrays = new Map<string, Float64Array>();
+  constructor(state: readonly StateSpec[]) {
+    for (const s of state) this.arrays.set(s.path, new Float64Array(s.elements));
+  }
+  of(path: string): Float64Array {
+    const a = this.arrays.get(path);
+    if (!a) throw new DeviceError({ kind: "UnknownState", path, known: [...this.arrays.keys()] });
+    return a;
+  }
+  async read(path: string): Promise<HostArray> {
+    return this.of(path).slice();
+  }
+  async write(path: string, data: ArrayLike<number>): Promise<void> {
+    const a = this.of(path);
+    if (a.length !== data.length)
+      throw new DeviceError({ kind: "InputLength", name: path, expected: `${a.length} numbers`, elements: a.length, got: data.length });
+    a.set(data);
+  }
+  [Symbol.dispose](): void {
+    this.arrays.clear();
+  }
+}
+
+export const oracleBackend = (): Backend => ({
+  name: "js",
+  threads: 1,
+  alloc: async (state) => new OracleState(state),
+  compile: async (given) => {
+    const p = passed(given, "grad");
+    if (isLeft(p)) return p;
+    const { program, graph, state } = p.right;
+    const extents = upTos([...graph.roots, ...Object.values(program.inputs)]);
+    const executable: Executable = {
+      kernels: [],
+      run: async (kept, inputs, given) => {
+        const env = new Map<Leaf, Float64Array>();
+        if (!(kept instanceof OracleState)) throw new DeviceError({ kind: "ForeignState" });
+        for (const l of state) env.set(l, kept.of(l.name));
+        for (const [name, l] of Object.entries(program.inputs)) {
+          const data = inputs[name];
+          if (!data) throw new DeviceError({ kind: "MissingInput", name, expected: `an array over ${Object.keys(l.axes).join(", ") || "no axis"}` });
+          env.set(l, Float64Array.from(data));
+        }
+        for (const name of Object.keys(inputs))
+          if (!(name in program.inputs)) throw new DeviceError({ kind: "UnknownInput", name, known: Object.keys(program.inputs) });
+        const values = evaluate(graph.roots, env, new Map(extents.map((e) => [e, given.get(e.id) as number])), graph.originals);
+        const names = Object.keys(program.outputs);
+        program.updates.forEach((u, i) => void kept.of(u.leaf.name).set(values[names.length + i] as Float64Array));
+        return Object.fromEntries(names.map((n, i) => [n, values[i] as Float64Array]));
+      },
+      [Symbol.dispose]: () => {},
+    };
+    return right({ executable, extents, state, plan: undefined });
+  },
+  [Symbol.dispose]: () => {},
+});
+const upTos = (roots: readonly Node[]): readonly UpTo[] => [
+  ...new Set(order(roots).flatMap((n) => Object.values(n.axes).filter((e): e is UpTo => e instanceof UpTo))),
+];

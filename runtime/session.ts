@@ -2,10 +2,10 @@
 // step) are compiled for its device and bound to that state, so that they share weights.
 import { isLeft } from "fp-ts/lib/Either.js";
 import { maxOf } from "../compiler/lower/expr.js";
-import { expand } from "../compiler/pipeline.js";
+import type { Plan } from "../compiler/plan.js";
 import type { Leaf, Node, UpTo } from "../dsl/node.js";
 import { keyWords, normalAt } from "../dsl/random.js";
-import type { Backend } from "./backend.js";
+import type { Backend, Compiled } from "./backend.js";
 import type { DeviceState, Executable, HostArray, StateSpec } from "./device.js";
 import { DeviceError } from "./errors.js";
 import { extentsOf } from "./extents.js";
@@ -40,21 +40,10 @@ export class Session {
   /** Compiles. Expressions are differentiated and lowered here; their errors are thrown as they are. */
   async program(spec: ProgramSpec): Promise<SessionProgram> {
     this.#alive();
-    const updates = spec.updates ?? [];
-    const names = Object.keys(spec.outputs);
-    const expanded = expand([...Object.values(spec.outputs), ...updates.map((u) => u.value)]);
-    if (isLeft(expanded)) throw expanded.left;
-    const roots = expanded.right.roots;
-    const compiled = await this.backend.compile({
-      name: spec.name,
-      inputs: spec.inputs,
-      outputs: Object.fromEntries(names.map((n, i) => [n, roots[i] as Node])),
-      updates: updates.map((u, i) => ({ leaf: u.leaf, value: roots[names.length + i] as Node })),
-      source: expanded.right,
-    });
+    const compiled = await this.backend.compile({ ...spec, updates: spec.updates ?? [] });
     if (isLeft(compiled)) throw compiled.left;
     await this.#hold(compiled.right.state);
-    const made = new SessionProgram(spec, compiled.right.executable, compiled.right.extents, () => this.#bound());
+    const made = new SessionProgram(spec, compiled.right, () => this.#bound());
     this.#programs.add(made);
     return made;
   }
@@ -91,7 +80,7 @@ export class Session {
       if (known && sizeOf(known) !== sizeOf(l))
         throw new DeviceError({ kind: "StateMismatch", path: l.name, expected: `${sizeOf(l)} elements`, got: `${sizeOf(known)} elements` });
     }
-    if (fresh.length === 0) return;
+    if (fresh.length === 0 && this.#state) return;
     const kept = await Promise.all([...this.#leaves.keys()].map(async (path) => [path, await this.#bound().read(path)] as const));
     for (const l of fresh) this.#leaves.set(l.name, l);
     const spec = ([path, l]: readonly [string, Leaf]): StateSpec => ({ path, dtype: l.dtype, elements: sizeOf(l) });
@@ -113,10 +102,18 @@ export class Session {
 export class SessionProgram {
   constructor(
     readonly spec: ProgramSpec,
-    readonly executable: Executable,
-    readonly extents: readonly UpTo[],
+    readonly compiled: Compiled,
     readonly state: () => DeviceState,
   ) {}
+  get executable(): Executable {
+    return this.compiled.executable;
+  }
+  get extents(): readonly UpTo[] {
+    return this.compiled.extents;
+  }
+  get plan(): Plan | undefined {
+    return this.compiled.plan;
+  }
   get kernels(): Executable["kernels"] {
     return this.executable.kernels;
   }

@@ -1,7 +1,7 @@
 // A training step as one program: loss, gradient, update and metrics, over state that a session keeps. The optimizer's
 // state becomes leaves of the session, whose first values a second program computes from the initial weights.
 import { grad as gradNode, leaf as makeLeaf } from "../dsl/build.js";
-import type { Optimizer } from "../dsl/index.js";
+import type { Optimizer, Tree } from "../dsl/index.js";
 import type { Leaf, Node } from "../dsl/node.js";
 import { handle } from "../dsl/tensor.js";
 import { flatten, mapLeaves, rebuild } from "../dsl/tree.js";
@@ -39,7 +39,7 @@ export function trainingPrograms(t: TrainingSpec): TrainingPrograms {
   const first = t.optimizer.init(handle({ w, loss: t.loss }));
   const values = flatten(first);
   const state = values.map(({ path, node }) => makeLeaf("state", path === "" ? "optimizer" : `optimizer.${path}`, node.axes, node.dtype));
-  const next = t.optimizer.update(handle({ w, g: gradient, s: rebuild(first, state), loss: t.loss, lr: t.lr, t: t.t }));
+  const next = t.optimizer.update<Tree>(handle({ w, g: gradient, s: rebuild(first, state), loss: t.loss, lr: t.lr, t: t.t }));
   const params = leavesOf(w);
   const moved = flatten(next.w).map((l) => l.node);
   const changed = flatten(next.s).map((l) => l.node);
