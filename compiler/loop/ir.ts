@@ -38,8 +38,8 @@ export type Stmt =
   | { readonly s: "if"; readonly cond: Expr; readonly then: readonly Stmt[]; readonly otherwise: readonly Stmt[] }
   /** Every invocation of a workgroup (or every thread) arrives before one goes on. */
   | { readonly s: "barrier"; readonly scope: "workgroup" | "threads" }
-  /** A target's instruction in place of loops of equal `meaning`: a target without it prints the meaning. Reads and
-   *  writes no other memory than `places` lead to. */
+  /** A target's instruction in place of loops of equal `meaning`: a target without it prints the meaning. Writes the
+   *  last of `places`, reads no other memory than they lead to. */
   | {
       readonly s: "use";
       readonly instruction: Instruction;
@@ -155,7 +155,10 @@ export function statements(body: readonly Stmt[]): readonly Stmt[] {
 /** Buffers that a body stores into, its own allocations included. */
 export function written(body: readonly Stmt[]): ReadonlySet<Buffer> {
   const out = new Set<Buffer>();
-  for (const s of statements(body)) if (s.s === "store") out.add(s.buffer);
+  for (const s of statements(body)) {
+    if (s.s === "store") out.add(s.buffer);
+    if (s.s === "use") out.add((s.places.at(-1) as Place).buffer);
+  }
   return out;
 }
 export const zero = int(0);

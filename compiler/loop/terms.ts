@@ -107,6 +107,8 @@ export const sub = (a: Expr, b: Expr): Expr => {
   const y = value(b);
   if (a === b) return int(0);
   if (y !== undefined) return x !== undefined ? int(x - y) : add(a, int(-y));
+  const [p, q] = [linear(a), linear(b)];
+  if (p.of.size === q.of.size && [...p.of].every(([e, c]) => q.of.get(e) === c)) return int(p.constant - q.constant);
   return apply("sub", "int", a, b);
 };
 export const mul = (a: Expr, b: Expr): Expr => {

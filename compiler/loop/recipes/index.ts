@@ -1,0 +1,17 @@
+// The recipe of each nest form: a total record, so that a new form does not compile until it has one.
+import type { Nest } from "../../lower/nest.js";
+import type { Kernel, Stmt } from "../ir.js";
+import { place } from "../place.js";
+import { contraction } from "./contraction.js";
+import { pointwise } from "./pointwise.js";
+import { row } from "./row.js";
+import { scatter } from "./scatter.js";
+import { top } from "./top.js";
+
+type Recipes = { readonly [F in Nest["form"]]: (nest: Extract<Nest, { form: F }>) => readonly Stmt[] };
+const recipes: Recipes = { map: pointwise, row, contract: contraction, scatter, top };
+
+export function scheduled(nest: Nest): Kernel {
+  const recipe = recipes[nest.form] as (n: Nest) => readonly Stmt[]; // the record's key and the nest's form agree
+  return place({ name: nest.name, nodes: nest.nodes, body: recipe(nest) });
+}

@@ -1,0 +1,479 @@
+// Prints a kernel's loop IR as a C function. A vector loop is printed twice from one body: eight iterations at a time
+// and, for what is left, one at a time. Inside the former every term is either uniform (C scalars) or varying (vectors
+// of eight); loads are a vector where the address advances by one with the loop, a broadcast where it stands
+// still, and one per lane otherwise. Guarded loads never touch an address that their guard excludes.
+import { labelWords } from "../../../dsl/random.js";
+import { exprsOf, type Instruction, type Kernel, type Place, type Stmt, statements, THREADS } from "../../loop/ir.js";
+import { type Interval, interval, linear, namesOf, offset, sub, termsOf } from "../../loop/terms.js";
+import { type Buffer, type Expr, elements, partsOf, type Type } from "../../lower/expr.js";
+import { type Form, spelling } from "./spelling.js";
+import { bytesOf, cType, type Storage, storageOf } from "./storage.js";
+
+export interface PrintedKernel {
+  readonly name: string;
+  /** The C function `k_NAME`. */
+  readonly source: string;
+  /** What a call passes, in order. */
+  readonly buffers: readonly Buffer[];
+  readonly ints: readonly string[];
+  readonly scratchBytes: number;
+  readonly writes: ReadonlySet<Buffer>;
+}
+/** How names of buffers, variables and locals are written: readable, or numbered so that equal kernels are equal text. */
+export type Naming = (name: string) => string;
+export const readable: Naming = (name) => {
+  const text = name.replace(/[^A-Za-z0-9_]/g, "_");
+  return taken.has(text) || /^\d/.test(text) ? `${text}_` : text;
+};
+/** A kernel's own parameters, the prelude's short names, and C's keywords. */
+const taken = new Set(
+  `b v c l_ block transpose8 auto break case char const continue default do double else enum extern float for goto if inline int long
+  register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while`.split(/\s+/),
+);
+export function numbered(): Naming {
+  const seen = new Map<string, string>();
+  return (name) => {
+    if (!seen.has(name)) seen.set(name, `x${seen.size}`);
+    return seen.get(name) as string;
+  };
+}
+
+interface Held {
+  readonly type: Type;
+  readonly wide: boolean;
+  readonly varying: boolean;
+}
+interface Mode {
+  /** One number; eight; or lane `l_` of eight, as a number. */
+  readonly kind: "one" | "eight" | "lane";
+}
+const one: Mode = { kind: "one" };
+const eight: Mode = { kind: "eight" };
+const lane: Mode = { kind: "lane" };
+
+const isWide = (i: Interval) => i.lo < -(2 ** 31) || i.hi > 2 ** 31 - 1;
+const vectorType = { real: "f32x8", int: "i32x8", bool: "i32x8" } as const;
+
+export function printKernel(kernel: Kernel, outer: ReadonlyMap<string, Interval>, naming: Naming = readable): PrintedKernel {
+  return new Printer(kernel, outer, naming).print();
+}
+
+class Printer {
+  readonly #lines: string[] = [];
+  #indent = 1;
+  readonly #held = new Map<string, Held>();
+  readonly #ranges: Map<string, Interval>;
+  readonly #intervals = new Map<Expr, Interval>();
+  /** The variable of the vector loop being printed eight at a time. */
+  #vector: string | undefined;
+  #varying = new Map<Expr, boolean>();
+  /** Memory allocated inside that loop: a vector for each element. */
+  readonly #lanes = new Set<Buffer>();
+  readonly #allocated = new Set<Buffer>();
+  #scratch = 0;
+  #fresh = 0;
+
+  constructor(
+    readonly kernel: Kernel,
+    outer: ReadonlyMap<string, Interval>,
+    readonly naming: Naming,
+  ) {
+    this.#ranges = new Map(outer);
+    this.#ranges.set(THREADS, { lo: 1, hi: 1024 });
+  }
+
+  print(): PrintedKernel {
+    const { kernel } = this;
+    const all = statements(kernel.body);
+    const own = new Set(all.flatMap((s) => (s.s === "alloc" ? [s.buffer] : [])));
+    const writes = new Set<Buffer>();
+    const used = new Set<Buffer>();
+    const names = new Set<string>();
+    const defined = new Set<string>();
+    for (const s of all) {
+      if (s.s === "store") {
+        used.add(s.buffer);
+        writes.add(s.buffer);
+      }
+      if (s.s === "use") {
+        for (const p of s.places) used.add(p.buffer);
+        writes.add((s.places.at(-1) as Place).buffer);
+      }
+      if (s.s === "for") defined.add(s.v);
+      if (s.s === "let" || s.s === "var") defined.add(s.name);
+      for (const e of termsOf(exprsOf(s))) {
+        if (e.kind === "load") used.add(e.buffer);
+        if (e.kind === "var" || e.kind === "local") names.add(e.name);
+      }
+    }
+    const buffers = [...used].filter((b) => !own.has(b));
+    const outWrites = new Set([...writes].filter((b) => !own.has(b)));
+    const ints = [...names].filter((n) => !defined.has(n) && n !== THREADS);
+    buffers.forEach((b, i) => {
+      const type = cType(storageOf(b));
+      this.#line(
+        outWrites.has(b)
+          ? `${type} *restrict ${this.#buffer(b)} = (${type} *)b[${i}];`
+          : `const ${type} *restrict ${this.#buffer(b)} = (const ${type} *)b[${i}];`,
+      );
+    });
+    ints.forEach((n, i) => {
+      this.#hold(n, "int", false, false);
+      this.#line(`const int32_t ${this.naming(n)} = v[${i}];`);
+    });
+    if (names.has(THREADS)) this.#line(`const int32_t ${this.naming(THREADS)} = c->n_threads;`);
+    this.#hold(THREADS, "int", false, false);
+    this.#body(kernel.body);
+    const head = `void k_${this.naming(kernel.name)}(void *const *b, const int32_t *v, const struct mallard_context *c) {`;
+    return {
+      name: kernel.name,
+      source: [head, ...this.#lines, "}"].join("\n"),
+      buffers,
+      ints,
+      scratchBytes: this.#scratch,
+      writes: outWrites,
+    };
+  }
+
+  #line(text: string) {
+    this.#lines.push("  ".repeat(this.#indent) + text);
+  }
+  #inBlock(open: string, f: () => void, close = "}") {
+    this.#line(open);
+    this.#indent++;
+    f();
+    this.#indent--;
+    this.#line(close);
+  }
+  #buffer(b: Buffer) {
+    return this.naming(this.#allocated.has(b) ? `${b.name}_${b.id}` : `p_${b.name}`);
+  }
+  #hold(name: string, type: Type, wide: boolean, varying: boolean) {
+    this.#held.set(name, { type, wide, varying });
+  }
+  #interval(e: Expr): Interval {
+    return interval(e, this.#ranges, this.#intervals);
+  }
+  #wide(e: Expr): boolean {
+    return e.type === "int" && isWide(this.#interval(e));
+  }
+
+  /** Whether a term differs between the lanes of the vector loop. */
+  #varies(root: Expr): boolean {
+    if (this.#vector === undefined) return false;
+    for (const e of termsOf([root])) {
+      if (this.#varying.has(e)) continue;
+      const own =
+        (e.kind === "var" && e.name === this.#vector) ||
+        ((e.kind === "var" || e.kind === "local") && (this.#held.get(e.name)?.varying ?? false)) ||
+        (e.kind === "load" && this.#lanes.has(e.buffer));
+      this.#varying.set(e, own || partsOf(e).some((p) => this.#varying.get(p)));
+    }
+    return this.#varying.get(root) as boolean;
+  }
+
+  // Terms ------------------------------------------------------------------------------------------------------------
+
+  /** A term as the mode asks for: eight gives a vector (uniform terms are broadcast), the others a number. */
+  #expr(e: Expr, mode: Mode): string {
+    if (mode.kind === "eight") {
+      if (!this.#varies(e)) return this.#broadcast(this.#expr(e, one), e.type);
+      return this.#eight(e);
+    }
+    switch (e.kind) {
+      case "num":
+        return literal(e.value, e.type);
+      case "var":
+      case "local": {
+        const name = this.naming(e.name);
+        if (mode.kind === "lane" && e.name === this.#vector) return `(${name} + l_)`;
+        if (mode.kind === "lane" && this.#held.get(e.name)?.varying) return e.type === "bool" ? `(-${name}[l_])` : `${name}[l_]`;
+        return name;
+      }
+      case "load": {
+        if (this.#lanes.has(e.buffer)) {
+          const at = `${this.#buffer(e.buffer)}[${this.#expr(offset(e.buffer, e.index), mode)}]`;
+          return mode.kind === "lane" ? (e.type === "bool" ? `(-${at}[l_])` : `${at}[l_]`) : at;
+        }
+        const value = `ld_${storageOf(e.buffer)}_1(${this.#address(e, mode)})`;
+        return e.inside ? `(${this.#expr(e.inside, mode)} ? ${value} : 0)` : value;
+      }
+      case "call":
+        return this.#call(e, mode);
+      case "random":
+        return `rand_${e.draw}1(${this.#key(e, mode)}, ${this.#expr(e.counter, mode)})`;
+    }
+  }
+  #broadcast(code: string, type: Type): string {
+    return type === "real" ? `K8(${code})` : type === "int" ? `KI8(${code})` : `KI8(-(${code}))`;
+  }
+  #address(p: Place, mode: Mode): string {
+    const at = offset(p.buffer, p.index);
+    const code = this.#expr(at, mode);
+    return code === "0" ? this.#buffer(p.buffer) : `${this.#buffer(p.buffer)} + ${code}`;
+  }
+  #key(e: Expr & { kind: "random" }, mode: Mode): string {
+    const [k0, k1] = labelWords(e.key);
+    const words = `0x${((BigInt(k1) << 32n) | BigInt(k0)).toString(16)}ull`;
+    return e.extend.reduce((key, x, i) => `rand_extend(${key}, ${this.#expr(x, mode)}, ${i})`, words);
+  }
+  #operandType(e: Expr & { kind: "call" }): Type {
+    const types = (e.prim === "select" ? e.args.slice(1) : e.args).map((a) => a.type);
+    if (e.type === "real" && e.prim !== "toReal") return "real";
+    if (types.every((t) => t === "bool")) return "bool";
+    if (types.includes("real")) return "real";
+    return "int";
+  }
+  #call(e: Expr & { kind: "call" }, mode: Mode): string {
+    const of = this.#operandType(e);
+    const wide = of === "int" && (this.#wide(e) || e.args.some((a) => this.#wide(a)));
+    const form: Form = { suffix: mode.kind === "eight" ? "8" : wide ? "l" : "1", of };
+    const args = e.args.map((a, i) => {
+      const code = this.#expr(a, mode);
+      if (e.prim === "select" && i === 0) return code;
+      return this.#convert(code, a.type, of, mode, wide);
+    });
+    if (e.prim === "idiv" || e.prim === "imod") {
+      const [a, d] = e.args as readonly [Expr, Expr];
+      if (mode.kind !== "eight" && this.#interval(a).lo >= 0) {
+        const power = d.kind === "num" && (d.value & (d.value - 1)) === 0;
+        if (!power) return `(${args[0]} ${e.prim === "idiv" ? "/" : "%"} ${args[1]})`;
+      }
+    }
+    if (e.prim === "select" && form.suffix === "l") return `(${args[0]} ? ${args[1]} : ${args[2]})`;
+    return spelling[e.prim](form, ...args);
+  }
+  #convert(code: string, from: Type, to: Type, mode: Mode, wide: boolean): string {
+    if (from === to) return wide ? `(int64_t)${code}` : code;
+    if (to === "real") return spelling.toReal({ suffix: mode.kind === "eight" ? "8" : "1", of: from }, code);
+    if (to === "int" && from === "bool" && mode.kind === "eight") return `(-${code})`;
+    return code;
+  }
+
+  /** A varying term as a vector. */
+  #eight(e: Expr): string {
+    const type = vectorType[e.type];
+    const perLane = () => {
+      const code = this.#expr(e, lane);
+      return `LANES8(${this.#wide(e) ? "i64x8" : type}, ${e.type === "bool" ? `-(int32_t)(${code})` : code})`;
+    };
+    switch (e.kind) {
+      case "num":
+        throw new Error("a number is uniform");
+      case "var":
+        return e.name === this.#vector ? `(KI8(${this.naming(e.name)}) + lane_numbers)` : this.naming(e.name);
+      case "local":
+        return this.naming(e.name);
+      case "load": {
+        if (this.#lanes.has(e.buffer)) {
+          const at = offset(e.buffer, e.index);
+          return this.#varies(at) ? perLane() : `${this.#buffer(e.buffer)}[${this.#expr(at, one)}]`;
+        }
+        const storage = storageOf(e.buffer);
+        if (!this.#contiguous(e)) return perLane();
+        const whole = `ld_${storage}_8(${this.#address(e, one)})`;
+        if (!e.inside) return whole;
+        if (!this.#varies(e.inside)) return `(${this.#expr(e.inside, one)} ? ${whole} : (${type}){})`;
+        const guard = this.naming(`g${this.#fresh++}`);
+        const each = `ld_${storage}_1(${this.#address(e, lane)})`;
+        const lanes = `LANES8(${type}, ${guard}[l_] ? ${e.type === "bool" ? `-(int32_t)${each}` : each} : 0)`;
+        return `({ const i32x8 ${guard} = ${this.#expr(e.inside, eight)}; all8(${guard}) ? ${whole} : ${lanes}; })`;
+      }
+      case "call": {
+        if (this.#wide(e) || e.args.some((a) => this.#wide(a))) return perLane();
+        return this.#call(e, eight);
+      }
+      case "random":
+        if (e.extend.some((x) => this.#varies(x)) || this.#wide(e.counter)) return perLane();
+        return `rand_${e.draw}8(${this.#key(e, one)}, ${this.#expr(e.counter, eight)})`;
+    }
+  }
+  /** The address advances by one element with the vector loop. */
+  #contiguous(p: Place): boolean {
+    let step = 0;
+    for (const [atom, c] of linear(offset(p.buffer, p.index)).of) {
+      if (atom.kind === "var" && atom.name === this.#vector) step += c;
+      else if (this.#varies(atom)) return false;
+    }
+    return step === 1;
+  }
+
+  // Statements -------------------------------------------------------------------------------------------------------
+
+  #body(body: readonly Stmt[]) {
+    for (const s of body) this.#stmt(s);
+  }
+  #declare(name: string, value: Expr, mutable: boolean) {
+    const vector = this.#vector !== undefined && (mutable || this.#varies(value));
+    const wide = this.#wide(value);
+    if (value.type === "int") this.#ranges.set(name, mutable ? { lo: -(2 ** 31), hi: 2 ** 31 - 1 } : this.#interval(value));
+    const type = vector ? (wide ? "i64x8" : vectorType[value.type]) : value.type === "real" ? "float" : wide ? "int64_t" : "int32_t";
+    this.#line(`${mutable ? "" : "const "}${type} ${this.naming(name)} = ${this.#expr(value, vector ? eight : one)};`);
+    this.#hold(name, value.type, wide, vector);
+  }
+  #stmt(s: Stmt) {
+    switch (s.s) {
+      case "let":
+        return this.#declare(s.name, s.value, false);
+      case "var":
+        return this.#declare(s.name, s.value, true);
+      case "set":
+        return this.#line(`${this.naming(s.name)} = ${this.#expr(s.value, this.#held.get(s.name)?.varying ? eight : one)};`);
+      case "alloc":
+        return this.#alloc(s.buffer, s.space);
+      case "store":
+        return this.#store(s, s.value);
+      case "if":
+        this.#inBlock(`if (${this.#expr(s.cond, one)}) {`, () => this.#body(s.then), s.otherwise.length ? "} else {" : "}");
+        if (s.otherwise.length) {
+          this.#indent++;
+          this.#body(s.otherwise);
+          this.#indent--;
+          this.#line("}");
+        }
+        return;
+      case "barrier":
+        throw new Error(`kernel ${this.kernel.name}: the C target has barriers between kernels only`);
+      case "use":
+        return this.#line(`${this.#instruction(s.instruction, s.places, s.ints)};`);
+      case "for":
+        return this.#for(s);
+    }
+  }
+  #alloc(b: Buffer, space: string) {
+    this.#allocated.add(b);
+    const name = this.#buffer(b);
+    const n = Math.max(1, elements(b));
+    const storage: Storage = storageOf(b);
+    if (space === "scratch") {
+      this.#line(`${cType(storage)} *restrict ${name} = (${cType(storage)} *)(c->scratch + ${this.#scratch});`);
+      this.#scratch += Math.ceil((n * bytesOf(storage)) / 64) * 64;
+    } else if (this.#vector !== undefined) {
+      this.#lanes.add(b);
+      this.#line(`${vectorType[b.dtype === "i32" ? "int" : b.dtype === "bool" ? "bool" : "real"]} ${name}[${n}];`);
+    } else this.#line(`${cType(storage)} ${name}[${n}] __attribute__((aligned(32)));`);
+  }
+  #store(p: Place, value: Expr) {
+    const storage = storageOf(p.buffer);
+    const at = offset(p.buffer, p.index);
+    const as = (mode: Mode) => this.#stored(value, storage, mode);
+    if (this.#vector === undefined) return this.#line(`st_${storage}_1(${this.#address(p, one)}, ${as(one)});`);
+    if (this.#lanes.has(p.buffer)) {
+      if (!this.#varies(at)) return this.#line(`${this.#buffer(p.buffer)}[${this.#expr(at, one)}] = ${as(eight)};`);
+      return this.#line(`EACH8(${this.#buffer(p.buffer)}[${this.#expr(at, lane)}][l_] = ${as(lane)});`);
+    }
+    if (this.#contiguous(p)) return this.#line(`st_${storage}_8(${this.#address(p, one)}, ${as(eight)});`);
+    const name = this.naming(`s${this.#fresh++}`);
+    const type = storage === "i32" || storage === "bool" ? "i32x8" : "f32x8";
+    const element = storage === "bool" ? `-${name}[l_]` : `${name}[l_]`;
+    this.#line(`{ const ${type} ${name} = ${as(eight)}; EACH8(st_${storage}_1(${this.#address(p, lane)}, ${element})); }`);
+  }
+  /** A value converted to what its memory holds: ints for i32, conditions for bool, reals otherwise. */
+  #stored(value: Expr, storage: Storage, mode: Mode): string {
+    const to: Type = storage === "i32" ? "int" : storage === "bool" ? "bool" : "real";
+    const code = this.#expr(value, mode);
+    if (value.type === to) return code;
+    const form: Form = { suffix: mode.kind === "eight" ? "8" : "1", of: value.type };
+    return spelling[to === "int" ? "toI32" : to === "bool" ? "toBool" : "toReal"](form, code);
+  }
+  #instruction(instruction: Instruction, places: readonly Place[], ints: readonly Expr[]): string {
+    return instructions[instruction](
+      places.map((p) => this.#address(p, one)),
+      ints.map((e) => this.#expr(e, one)),
+    );
+  }
+
+  #for(s: Stmt & { s: "for" }) {
+    const v = this.naming(s.v);
+    const [from, to] = [this.#interval(s.from), this.#interval(s.to)];
+    this.#ranges.set(s.v, { lo: from.lo, hi: Math.max(from.lo, to.hi - 1) });
+    this.#hold(s.v, "int", false, false);
+    const start = this.#expr(s.from, one);
+    const end = this.#expr(s.to, one);
+    const plain = (head: string) =>
+      this.#inBlock(`${head}for (int32_t ${v} = ${start}; ${v} < ${end}; ${v} += ${s.step}) {`, () => this.#body(s.body));
+    switch (s.bind) {
+      case "serial":
+        return plain("");
+      case "unroll":
+        return plain('_Pragma("GCC unroll 8") ');
+      case "workgroup":
+      case "local":
+        return plain("");
+      case "thread": {
+        if (s.to.kind === "var" && s.to.name === THREADS)
+          return this.#inBlock("{", () => {
+            this.#line(`const int32_t ${v} = c->tid;`);
+            this.#body(s.body);
+          });
+        const n = this.naming(`${s.v}_n`);
+        return this.#inBlock("{", () => {
+          this.#line(`const int64_t ${n} = ((int64_t)(${end}) - (${start}) + ${s.step - 1}) / ${s.step};`);
+          this.#inBlock(
+            `for (int32_t ${v} = (${start}) + (int32_t)(${n} * c->tid / c->n_threads) * ${s.step}, ${v}_end = (${start}) + (int32_t)(${n} * (c->tid + 1) / c->n_threads) * ${s.step}; ${v} < ${v}_end; ${v} += ${s.step}) {`,
+            () => this.#body(s.body),
+          );
+        });
+      }
+      case "vector":
+        return this.#vectorLoop(s, v, start, end);
+    }
+  }
+  #vectorLoop(s: Stmt & { s: "for" }, v: string, start: string, end: string) {
+    if (s.step !== 1 || this.#vector !== undefined || !this.#vectorisable(s)) {
+      return this.#inBlock(`for (int32_t ${v} = ${start}; ${v} < ${end}; ${v} += ${s.step}) {`, () => this.#body(s.body));
+    }
+    const trip = sub(s.to, s.from);
+    const length = linear(trip);
+    const count = length.of.size === 0 ? length.constant : undefined;
+    const body = (lanes: boolean) => () => {
+      if (lanes) {
+        this.#vector = s.v;
+        this.#varying = new Map();
+      }
+      this.#body(s.body);
+      if (lanes) {
+        this.#vector = undefined;
+        this.#varying = new Map();
+        this.#lanes.clear();
+      }
+    };
+    if (count !== undefined && count < 8) return this.#inBlock(`for (int32_t ${v} = ${start}; ${v} < ${end}; ${v}++) {`, body(false));
+    this.#inBlock("{", () => {
+      this.#line(`int32_t ${v} = ${start};`);
+      if (count === 8) return body(true)();
+      if (count === undefined) this.#line(`const int32_t ${v}_end = ${end};`);
+      const last = count === undefined ? `${v}_end` : end;
+      this.#inBlock(`for (; ${v} + 8 <= ${last}; ${v} += 8) {`, body(true));
+      if (count === undefined || count % 8 !== 0) this.#inBlock(`for (; ${v} < ${last}; ${v}++) {`, body(false));
+    });
+  }
+  /** Control flow must be the same in all lanes, and nothing inside may be divided again. */
+  #vectorisable(s: Stmt & { s: "for" }): boolean {
+    const varying = new Set([s.v]);
+    for (const inner of statements(s.body)) {
+      const depends = (e: Expr) => [...namesOf(e)].some((n) => varying.has(n)) || termsOf([e]).some((t) => t.kind === "load" && own.has(t.buffer));
+      const own = new Set(statements(s.body).flatMap((x) => (x.s === "alloc" ? [x.buffer] : [])));
+      if ((inner.s === "let" && depends(inner.value)) || inner.s === "var") varying.add(inner.name);
+      if (inner.s === "for" && (inner.bind === "thread" || depends(inner.from) || depends(inner.to))) return false;
+      if (inner.s === "if" && depends(inner.cond)) return false;
+      if (inner.s === "use" || inner.s === "barrier" || (inner.s === "alloc" && inner.space !== "private")) return false;
+    }
+    return true;
+  }
+}
+
+const instructions: { readonly [I in Instruction]: (places: readonly string[], ints: readonly string[]) => string } = {
+  block: ([a, b, c], ints) => `block(${a}, ${b}, ${c}, ${ints.join(", ")})`,
+  transpose8: ([from, to], [stride]) => `transpose8(${from}, ${to}, ${stride})`,
+};
+
+export function literal(value: number, type: Type): string {
+  if (type !== "real") return value < 0 ? `(${value})` : String(value);
+  const x = Math.fround(value);
+  if (Number.isNaN(x)) return "NAN_";
+  if (!Number.isFinite(x)) return x > 0 ? "INF" : "(-INF)";
+  const text = Object.is(x, -0) ? "-0.0" : String(x);
+  const c = /[.e]/.test(text) ? `${text}f` : `${text}.0f`;
+  return x < 0 || Object.is(x, -0) ? `(${c})` : c;
+}

@@ -1,0 +1,181 @@
+// A plan as C: one function a kernel (equal kernels once), spread over files of about equal size that compile side by
+// side, and `mallard_main`, which every thread runs from beginning to end:
+//
+//   void mallard_main(void *const *buffers, const int32_t *extents, int tid, int n_threads, void *scratch,
+//                     void (*barrier)(void *), void *barrier_argument)
+//
+// `buffers` holds one pointer per `bufferOrder` entry, `extents` the run-time extents in the plan's order, `scratch` this
+// thread's own `scratchBytesPerThread` bytes, 64-byte aligned. A barrier stands before a kernel that touches what one
+// since the last barrier wrote, or writes what one read; others need none.
+import { type Either, left, right } from "fp-ts/lib/Either.js";
+import { exprsOf, statements } from "../../loop/ir.js";
+import { scheduled } from "../../loop/recipes/index.js";
+import { type Interval, termsOf } from "../../loop/terms.js";
+import { type Buffer, elements, extentVar } from "../../lower/expr.js";
+import type { Nest, Step } from "../../lower/nest.js";
+import type { Plan } from "../../plan.js";
+import type { Target, TargetError } from "../target.js";
+import { prelude } from "./prelude.js";
+import { numbered, type PrintedKernel, printKernel } from "./print.js";
+import { bytesOf, storageOf } from "./storage.js";
+
+export interface CProgram {
+  /** C files, to be compiled separately and linked together. */
+  readonly units: readonly { readonly name: string; readonly source: string }[];
+  /** Each nest's kernel, readable. */
+  readonly kernels: readonly { readonly name: string; readonly source: string }[];
+  readonly entry: "mallard_main";
+  readonly scratchBytesPerThread: number;
+  readonly bufferOrder: readonly Buffer[];
+  /** What to compile the units with, beside -fPIC -shared. */
+  readonly flags: readonly string[];
+}
+/** -ffp-contract=off and no fast-math: arithmetic is what is written. */
+export const cFlags: readonly string[] = ["-O2", "-march=native", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-fno-strict-aliasing", "-w"];
+const MAX_UNITS = 8;
+const UNIT_CHARACTERS = 12_000;
+
+interface Call {
+  readonly kernel: PrintedKernel;
+  readonly buffers: readonly Buffer[];
+  readonly ints: readonly string[];
+  readonly reads: ReadonlySet<Buffer>;
+  readonly writes: ReadonlySet<Buffer>;
+}
+
+export const c: Target<CProgram> = {
+  name: "c",
+  compile(plan: Plan): Either<TargetError, CProgram> {
+    const outer = new Map<string, Interval>();
+    const extents = new Map<string, number>();
+    plan.extents.forEach((e, i) => {
+      const v = extentVar(e);
+      if (v.kind !== "var") return;
+      outer.set(v.name, { lo: 0, hi: e.max });
+      extents.set(v.name, i);
+    });
+    counters(plan.steps, outer);
+    const calls = new Map<Nest, Call>();
+    const kernels = new Map<string, PrintedKernel>();
+    const shown: { name: string; source: string }[] = [];
+    for (const nest of nestsOf(plan.steps)) {
+      try {
+        const kernel = scheduled(nest);
+        const own = printKernel(kernel, outer);
+        shown.push({ name: nest.name, source: own.source });
+        const key = printKernel({ ...kernel, name: "kernel" }, outer, numbered()).source;
+        const first = kernels.get(key) ?? own;
+        kernels.set(key, first);
+        const reads = new Set<Buffer>();
+        for (const s of statements(kernel.body)) {
+          for (const e of termsOf(exprsOf(s))) if (e.kind === "load") reads.add(e.buffer);
+          if (s.s === "use") for (const p of s.places) reads.add(p.buffer);
+        }
+        calls.set(nest, { kernel: first, buffers: own.buffers, ints: own.ints, reads, writes: own.writes });
+      } catch (error) {
+        return left({
+          kind: "target",
+          target: "c",
+          kernel: nest.name,
+          nodes: nest.nodes,
+          message: `the C target cannot print kernel ${nest.name}: ${error instanceof Error ? error.message : String(error)}`,
+        });
+      }
+    }
+    const unique = [...kernels.values()];
+    const main = mainFunction(plan, calls, extents);
+    const declarations = unique.map((k) => `void k_${readableName(k)}(void *const *b, const int32_t *v, const struct mallard_context *c);`);
+    const units = spread(unique).map((group, i) => ({ name: `kernels${i}`, source: [prelude, ...group.map((k) => k.source)].join("\n") }));
+    return right({
+      units: [...units, { name: "main", source: [context, ...declarations, main].join("\n") }],
+      kernels: shown,
+      entry: "mallard_main",
+      scratchBytesPerThread: Math.max(64, ...unique.map((k) => k.scratchBytes)),
+      bufferOrder: plan.buffers,
+      flags: cFlags,
+    });
+  },
+};
+const context = `#include <stdint.h>
+struct mallard_context { int32_t tid, n_threads; char *scratch; };`;
+const readableName = (k: PrintedKernel) => /void k_(\w+)\(/.exec(k.source)?.[1] ?? k.name;
+
+function counters(steps: readonly Step[], outer: Map<string, Interval>) {
+  const stack = [...steps];
+  for (let s = stack.pop(); s; s = stack.pop()) {
+    if (s.step === "nest") continue;
+    outer.set(s.v, { lo: 0, hi: Math.max(0, s.count - 1) });
+    stack.push(...s.body);
+  }
+}
+function nestsOf(steps: readonly Step[]): readonly Nest[] {
+  const out: Nest[] = [];
+  const stack = [...steps].reverse();
+  for (let s = stack.pop(); s; s = stack.pop()) {
+    if (s.step === "nest") out.push(s.nest);
+    else stack.push(...[...s.body].reverse());
+  }
+  return out;
+}
+/** Kernels over files, the longest first, each to the shortest file so far. */
+function spread(kernels: readonly PrintedKernel[]): readonly (readonly PrintedKernel[])[] {
+  const total = kernels.reduce((n, k) => n + k.source.length, 0);
+  const n = Math.max(1, Math.min(MAX_UNITS, kernels.length, Math.ceil(total / UNIT_CHARACTERS)));
+  const groups = Array.from({ length: n }, () => ({ size: 0, kernels: [] as PrintedKernel[] }));
+  for (const k of [...kernels].sort((a, b) => b.source.length - a.source.length)) {
+    const least = groups.reduce((a, b) => (b.size < a.size ? b : a));
+    least.kernels.push(k);
+    least.size += k.source.length;
+  }
+  return groups.map((g) => g.kernels);
+}
+
+function mainFunction(plan: Plan, calls: ReadonlyMap<Nest, Call>, extents: ReadonlyMap<string, number>): string {
+  const place = new Map(plan.buffers.map((b, i) => [b, i]));
+  const lines: string[] = [];
+  const overlap = (a: Buffer, b: Buffer): boolean => {
+    if (a === b) return true;
+    const [x, y] = [plan.offsets.get(a.id), plan.offsets.get(b.id)];
+    if (x === undefined || y === undefined) return false;
+    const size = (q: Buffer) => elements(q) * bytesOf(storageOf(q));
+    return x < y + size(b) && y < x + size(a);
+  };
+  let reads: Buffer[] = [];
+  let writes: Buffer[] = [];
+  const wait = (indent: string) => {
+    if (reads.length + writes.length === 0) return;
+    lines.push(`${indent}barrier(barrier_argument);`);
+    reads = [];
+    writes = [];
+  };
+  const hits = (xs: Iterable<Buffer>, ys: readonly Buffer[]) => [...xs].some((x) => ys.some((y) => overlap(x, y)));
+  const run = (steps: readonly Step[], indent: string) => {
+    for (const s of steps) {
+      if (s.step === "loop") {
+        wait(indent);
+        const head = s.reverse
+          ? `for (int32_t ${s.v} = ${s.count - 1}; ${s.v} >= 0; ${s.v}--) {`
+          : `for (int32_t ${s.v} = 0; ${s.v} < ${s.count}; ${s.v}++) {`;
+        lines.push(indent + head);
+        run(s.body, `${indent}  `);
+        wait(`${indent}  `);
+        lines.push(`${indent}}`);
+        continue;
+      }
+      const call = calls.get(s.nest) as Call;
+      if (hits(call.writes, reads) || hits(call.writes, writes) || hits(call.reads, writes)) wait(indent);
+      reads.push(...call.reads);
+      writes.push(...call.writes);
+      const b = call.buffers.map((x) => `buffers[${place.get(x)}]`);
+      const v = call.ints.map((n) => (extents.has(n) ? `extents[${extents.get(n)}]` : n));
+      lines.push(
+        `${indent}{ void *const b[] = {${b.join(", ") || "0"}}; const int32_t v[] = {${v.join(", ") || "0"}}; k_${readableName(call.kernel)}(b, v, &context); } /* ${s.nest.name} */`,
+      );
+    }
+  };
+  run(plan.steps, "  ");
+  return `void mallard_main(void *const *buffers, const int32_t *extents, int tid, int n_threads, void *scratch, void (*barrier)(void *), void *barrier_argument) {
+  const struct mallard_context context = {tid, n_threads, scratch};
+${lines.join("\n")}
+}`;
+}

@@ -1,0 +1,16 @@
+// What every target is: a plan goes in, text for its device comes out. Nothing here runs anything.
+import type { Either } from "fp-ts/lib/Either.js";
+import type { Plan } from "../plan.js";
+
+export interface TargetError {
+  readonly kind: "target";
+  readonly target: string;
+  /** The kernel it was met in, and the graph nodes that kernel computes (for places). */
+  readonly kernel: string;
+  readonly nodes: readonly number[];
+  readonly message: string;
+}
+export interface Target<Artifact> {
+  readonly name: string;
+  compile(plan: Plan): Either<TargetError, Artifact>;
+}
