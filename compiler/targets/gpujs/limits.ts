@@ -18,6 +18,6 @@ export const numerics = {
   infinities: true,
   nan: true,
   denormals: true,
-  /** Correctly rounded + − × ÷ √ and fma; the others are V8's f64 functions rounded once. */
+  /** Correctly rounded + − × ÷ √ and fma; the others are V8's f64 functions rounded once; hypot alone has 1.6. */
   ulp: 0.51,
 } as const;
