@@ -73,12 +73,12 @@ function gradients(loss: Node, grads: readonly GradNode[], scope: Scopes): reado
   const active = activeIn(region, wanted, scope);
   const cts = new Map<Node, Node>([[loss, constant(1)]]);
   if (active.has(loss)) pull(region, active, cts, scope);
-  const valueOf = (n: Node): Node => {
+  const gradientOf = (n: Node): Node => {
     const whole = wholeOf(n);
     const ct = active.has(loss) || whole === loss ? cts.get(whole) : undefined;
     const path: Extract<Node, { op: "at" }>[] = [];
     for (let of = n; of !== whole; of = (of as Extract<Node, { op: "at" }>).args[0]) path.unshift(of as Extract<Node, { op: "at" }>);
     return path.reduce<Node>((g, s) => at(g, s.along, s.args.slice(1)), ct ? ordered(ct, whole.axes) : zeros(whole.axes));
   };
-  return grads.map((g) => [g, ordered(valueOf(g.args[1]), g.axes)] as const);
+  return grads.map((g) => [g, ordered(gradientOf(g.args[1]), g.axes)] as const);
 }

@@ -132,8 +132,8 @@ function throughLoop(l: Loop, uses: readonly Use<Node>[], activeOutside: Readonl
     },
     (states, given, counter) => {
       const put = new Map<Node, Node>([[l.counter, counter]]);
-      later.forEach((t, i) => put.set(t, states[i] as Node));
-      emitted.forEach((t, k) => put.set(t, given[k] as Node));
+      for (const [i, t] of later.entries()) put.set(t, states[i] as Node);
+      for (const [k, t] of emitted.entries()) put.set(t, given[k] as Node);
       for (const [n, make] of again) put.set(n, make(given.slice(emits.length)));
       const made = rebuild(
         results,

@@ -4,9 +4,10 @@
 //
 //   map      bodies simplified; constant arguments put in; unread arguments dropped; the identity is its argument; a
 //            select with a constant condition loses the other branch
-//   view     view of a view is one view; the identity is its argument; of a constant map, that map
+//   view     view of a view is one view; the identity is its argument
 //   fold     over an axis of size 1 is an element
-//   stop, label of a constant; cast to what it is
+//   stop     its argument: gradients have been taken by the time this runs
+//   cast     to bf16 or f16 and back
 import { constant, map, view, without } from "../../dsl/build.js";
 import { ordered } from "../../dsl/derivative/terms.js";
 import type { FoldNode, MapNode, Node, Shape, ViewNode } from "../../dsl/node.js";

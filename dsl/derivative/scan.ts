@@ -14,16 +14,15 @@ import { arg, call, constant, index, type Scalar } from "../scalar.js";
 import { cotangents } from "../scalar-derivative.js";
 import { bindSides, kindOf, mapValues } from "./monoid.js";
 import { combineOf, type Rule, type Use } from "./rule.js";
-import { broadcast, lift, shift, sumTo, unionOf, zero, zeros } from "./terms.js";
+import { broadcast, lift, shift, sumMonoid, sumTo, unionOf, zero, zeros } from "./terms.js";
 
 export const scan: Rule<ScanNode> = (uses, needs) => {
   const [{ node, ct }] = uses;
   const [x] = node.args as readonly [Node, ...Node[]];
   if (kindOf(node.monoid) !== "sum") return general(uses, needs);
-  const back = makeScan({ x: ct }, sum, node.over, { exclusive: node.exclusive, reverse: !node.reverse }).x as Node;
+  const back = makeScan({ x: ct }, sumMonoid, node.over, { exclusive: node.exclusive, reverse: !node.reverse }).x as Node;
   return [sumTo(back, x.axes)];
 };
-const sum: MonoidBody = { empty: { x: 0 }, combine: { kind: "scalar", at: { x: call("add", arg("x.x"), arg("y.x")) } } };
 
 function general(uses: readonly Use<ScanNode>[], needs: readonly boolean[]): readonly (Node | null)[] {
   const { monoid, args, over, reverse, exclusive } = (uses[0] as Use<ScanNode>).node;
