@@ -29,7 +29,7 @@ const places: Readonly<Record<string, Place>> = {
   "mlp.up": { name: "model.layers.*.mlp.up_proj.weight", order: ["ff", "model"] },
   "mlp.down": { name: "model.layers.*.mlp.down_proj.weight", order: ["model", "ff"] },
 };
-function placeOf(path: string): Place {
+export function placeOf(path: string): Place {
   const end = Object.keys(places).find((p) => path === p || path.endsWith(`.${p}`));
   if (!end) throw new Error(`no Hugging Face name for ${path}`);
   return places[end] as Place;
