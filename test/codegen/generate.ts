@@ -280,9 +280,9 @@ function size(n: Nest): number {
     case "row":
       return count(n.rows) * n.stages.reduce((x, s) => x + (s.stage === "scan" ? count([s.over]) : count(s.stage === "fold" ? s.over : s.axes)), 0);
     case "contract":
-      return count([...n.batch, ...n.m, ...n.n]) * Math.max(1, count(n.k)) * 0.5;
+      return count([...n.batch, ...n.m, ...n.n]) * Math.max(1, count(n.k)) * 0.7;
     case "scatter":
-      return count([...n.rows, ...n.over, n.target]) / 4;
+      return count([...n.rows, ...n.over]) * 4;
     case "top":
       return count([...n.rows, n.over]);
   }

@@ -3,6 +3,7 @@
 import { termsOf } from "../../compiler/loop/terms.js";
 import { type Buffer, type Expr, elements, extentVar, load, partsOf, strides } from "../../compiler/lower/expr.js";
 import type { Axis, Monoid, Nest, Stage, Step, Store } from "../../compiler/lower/nest.js";
+import { type Kernel, type Stmt, THREADS } from "../../compiler/loop/ir.js";
 import type { Plan } from "../../compiler/plan.js";
 import type { UpTo } from "../../dsl/node.js";
 import { evaluate, type Value } from "../../dsl/primitives.js";
@@ -34,62 +35,66 @@ function steps(list: readonly Step[], env: Env, memory: Memory) {
   }
 }
 
-const orders = new Map<Expr, readonly Expr[]>();
+type Eval = (env: Env, memory: Memory) => number;
+const compiled = new Map<Expr, Eval>();
+/** Terms as closures over their parts, each built once. A shared part is computed for each use: terms here are small. */
 export function valueOf(root: Expr, env: Env, memory: Memory): number {
-  let order = orders.get(root);
-  if (!order) {
-    order = termsOf([root]);
-    orders.set(root, order);
-  }
-  const at = new Map<Expr, number>();
-  const get = (e: Expr) => at.get(e) as number;
-  for (const e of order) {
-    switch (e.kind) {
-      case "num":
-        at.set(e, e.value);
-        break;
-      case "var":
-      case "local": {
+  if (!compiled.has(root)) for (const e of termsOf([root])) if (!compiled.has(e)) compiled.set(e, evaluator(e));
+  return (compiled.get(root) as Eval)(env, memory);
+}
+function evaluator(e: Expr): Eval {
+  const parts = partsOf(e).map((p) => compiled.get(p) as Eval);
+  switch (e.kind) {
+    case "num":
+      return () => e.value;
+    case "var":
+    case "local":
+      return (env) => {
         const v = env.get(e.name);
         if (v === undefined) throw new Error(`${e.name} is not defined`);
-        at.set(e, v);
-        break;
-      }
-      case "load": {
-        if (e.inside && !get(e.inside)) {
-          at.set(e, 0);
-          break;
-        }
-        const steps = strides(e.buffer);
-        const place = e.index.reduce((n, i, k) => n + get(i) * (steps[k] as number), 0);
-        const x = memory.get(e.buffer)?.[place];
-        if (x === undefined) throw new Error(`${e.buffer.name}: load at ${place} of ${elements(e.buffer)}`);
-        at.set(e, x);
-        break;
-      }
-      case "call": {
-        const parts = partsOf(e);
-        const [a, b] = parts.map(get) as [number, number];
-        if (e.prim === "idiv") at.set(e, Math.floor(a / b));
-        else if (e.prim === "imod") at.set(e, a - b * Math.floor(a / b));
-        else
-          at.set(
-            e,
-            Number(
-              evaluate(
-                e.prim,
-                parts.map((p): Value => (p.type === "bool" ? get(p) !== 0 : get(p))),
-              ),
-            ),
-          );
-        break;
-      }
-      case "random":
-        at.set(e, draw(e.draw, e.key, e.extend.map(get), get(e.counter)));
-        break;
+        return v;
+      };
+    case "load": {
+      const steps = strides(e.buffer);
+      const inside = e.inside ? parts[e.index.length] : undefined;
+      return (env, memory) => {
+        if (inside && !inside(env, memory)) return 0;
+        let at = 0;
+        for (let i = 0; i < steps.length; i++) at += (parts[i] as Eval)(env, memory) * (steps[i] as number);
+        const x = memory.get(e.buffer)?.[at];
+        if (x === undefined) throw new Error(`${e.buffer.name}: load at ${at} of ${elements(e.buffer)}`);
+        return x;
+      };
     }
+    case "call": {
+      const { prim } = e;
+      const [a, b] = parts as [Eval, Eval];
+      if (prim === "add") return (env, m) => a(env, m) + b(env, m);
+      if (prim === "mul") return (env, m) => a(env, m) * b(env, m);
+      if (prim === "idiv") return (env, m) => Math.floor(a(env, m) / b(env, m));
+      if (prim === "imod")
+        return (env, m) => {
+          const [x, y] = [a(env, m), b(env, m)];
+          return x - y * Math.floor(x / y);
+        };
+      const types = e.args.map((p) => p.type);
+      return (env, m) =>
+        Number(
+          evaluate(
+            prim,
+            parts.map((p, i): Value => (types[i] === "bool" ? p(env, m) !== 0 : p(env, m))),
+          ),
+        );
+    }
+    case "random":
+      return (env, m) =>
+        draw(
+          e.draw,
+          e.key,
+          parts.slice(0, -1).map((p) => p(env, m)),
+          (parts.at(-1) as Eval)(env, m),
+        );
   }
-  return get(root);
 }
 
 const extentOf = (a: Axis, env: Env): number => (typeof a.extent === "number" ? a.extent : valueOf(extentVar(a.extent), env, new Map()));
@@ -135,7 +140,7 @@ function stage(s: Stage, env: Env, memory: Memory) {
           memory,
         );
       });
-      s.bind.forEach((b, c) => env.set(b, acc[c] as number));
+      for (const [c, b] of s.bind.entries()) env.set(b, acc[c] as number);
       return;
     }
     case "map":
@@ -152,7 +157,7 @@ function stage(s: Stage, env: Env, memory: Memory) {
           env,
           memory,
         );
-        (s.exclusive ? acc : next).forEach((x, c) => env.set(s.bind[c] as string, x));
+        for (const [c, x] of (s.exclusive ? acc : next).entries()) env.set(s.bind[c] as string, x);
         store(s.stores, env, memory);
         acc = next;
       }
@@ -212,4 +217,45 @@ function loadOf(n: Nest & { form: "scatter" }): Expr {
   const known = loads.get(n) ?? load(n.into.buffer, n.into.index);
   loads.set(n, known);
   return known;
+}
+
+/** What loop IR means: a kernel's statements in order, by one thread. Vector loops run backwards, since the order of their
+ *  iterations must not matter; instructions run as their meaning. */
+export function interpretKernel(kernel: Kernel, memory: Memory, extents: Env = new Map()): void {
+  statements(kernel.body, new Map([...extents, [THREADS, 1]]), new Map(memory));
+}
+function statements(body: readonly Stmt[], env: Env, memory: Memory) {
+  for (const s of body) {
+    switch (s.s) {
+      case "let":
+      case "var":
+      case "set":
+        env.set(s.name, valueOf(s.value, env, memory));
+        break;
+      case "alloc":
+        memory.set(s.buffer, new Float64Array(elements(s.buffer)));
+        break;
+      case "store":
+        put(s.buffer, s.index, valueOf(s.value, env, memory), env, memory);
+        break;
+      case "if":
+        statements(valueOf(s.cond, env, memory) ? s.then : s.otherwise, env, memory);
+        break;
+      case "barrier":
+        break;
+      case "use":
+        statements(s.meaning, env, memory);
+        break;
+      case "for": {
+        const [from, to] = [valueOf(s.from, env, memory), valueOf(s.to, env, memory)];
+        const at: number[] = [];
+        for (let i = from; i < to; i += s.step) at.push(i);
+        if (s.bind === "vector") at.reverse();
+        for (const i of at) {
+          env.set(s.v, i);
+          statements(s.body, env, memory);
+        }
+      }
+    }
+  }
 }

@@ -1,10 +1,13 @@
 // Generated C beside the f64 interpreter: every nest form over random shapes (extents 0, 1, primes, tile ± 1, run-time
 // extents below their maximum), all storage formats; the same bits for 1, 2 and 3 threads.
 import { describe, expect, it } from "vitest";
+import { showKernel } from "../../compiler/loop/print.js";
+import { scheduled } from "../../compiler/loop/recipes/index.js";
+import { extentVar } from "../../compiler/lower/expr.js";
 import type { Nest } from "../../compiler/lower/nest.js";
 import type { UpTo } from "../../dsl/node.js";
 import { Generator, source } from "./generate.js";
-import { interpret, memoryOf } from "./interpret.js";
+import { interpret, interpretKernel, memoryOf } from "./interpret.js";
 import { compile, planOf } from "./native.js";
 
 const seed = Number(process.env.MALLARD_SEED ?? 1);
@@ -55,6 +58,30 @@ async function check(form: Nest["form"], seedHere: number) {
   expect(runs[0]?.bytes).toEqual(runs[1]?.bytes);
   expect(runs[0]?.bytes).toEqual(runs[2]?.bytes);
 }
+/** The loop IR that recipes make, run as it stands: what every target prints must mean what the nest means. */
+function checkLoops(form: Nest["form"], seedHere: number) {
+  const rng = source(seedHere);
+  const g = new Generator(rng);
+  for (let i = 0; i < 10; i++) {
+    const nest = g.nest(form);
+    const extents = new Map(g.extents.map((e) => [(extentVar(e) as { name: string }).name, e.max]));
+    const memory = memoryOf(planOf(form, g.buffers, []));
+    for (const [b, data] of memory)
+      if (b.role === "input") data.forEach((_, k) => data.fill(b.dtype === "i32" ? rng.below(20) - 1 : rng.below(9) / 4, k, k + 1));
+    const want = new Map([...memory].map(([b, d]) => [b, d.slice()]));
+    interpret(planOf(form, g.buffers, [{ step: "nest", nest }], g.extents), want);
+    interpretKernel(scheduled(nest), memory, extents);
+    for (const b of writes(nest)) {
+      const ref = want.get(b) as Float64Array;
+      (memory.get(b) as Float64Array).forEach((x, k) => {
+        const y = ref[k] as number;
+        const tolerance = b.dtype === "bf16" ? 2 ** -7 : b.dtype === "f16" ? 2 ** -10 : 1e-9;
+        if (!(Object.is(x, y) || x === y || Math.abs(x - y) <= tolerance * (1 + Math.abs(y))))
+          throw new Error(`seed ${seedHere} ${nest.name} ${b.name}[${k}]: ${x}, expected ${y}\n${showKernel(scheduled(nest))}`);
+      });
+    }
+  }
+}
 function writes(n: Nest) {
   switch (n.form) {
     case "map":
@@ -71,4 +98,5 @@ function writes(n: Nest) {
 
 describe.each(["map", "row", "contract", "scatter", "top"] as const)("%s", (form) => {
   it.each(Array.from({ length: rounds }, (_, i) => seed + i))("agrees with the interpreter, seed %i", (s) => check(form, s), 60_000);
+  it("means as loops what it means as a nest", () => checkLoops(form, seed), 60_000);
 });

@@ -7,6 +7,7 @@
 import { apply, type Buffer, type Expr, int, load, variable } from "../../lower/expr.js";
 import type { Nest, Store } from "../../lower/nest.js";
 import { CHUNK } from "../fold.js";
+import { useS } from "../instructions.js";
 import { allocS, ifS, letS, loop, type Place, type Stmt, storeS, THREADS, tile } from "../ir.js";
 import { affinity, count, freshName, fuse, type Indexed, indexed, maxCount, type Span, spanOf, unflatten, uniform } from "../spans.js";
 import { add, ceilDiv, coefficient, idiv, imax, imin, imod, less, mul, offset, rename, sub } from "../terms.js";
@@ -191,13 +192,8 @@ export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stm
   const [as, ak] = s.aInPlace && plainA ? [plainA.row, plainA.k] : [1, ROWS];
   const packedPlace: Place = { buffer: packedB, index: [x.panel, int(0), int(0)] };
   const bDirect = s.bInPlace && plainB ? placeOf(plainB, p.n, x.j) : undefined;
-  const use = (b: Place, bk: number, c: Place, cs: number): Stmt => ({
-    s: "use",
-    instruction: "block",
-    places: [aPlace, b, c],
-    ints: [x.rows, x.depth, int(as), int(ak), int(bk), int(cs), several ? apply("gt", "bool", x.k0, int(0)) : int(0)],
-    meaning: [],
-  });
+  const use = (b: Place, bk: number, c: Place, cs: number): Stmt =>
+    useS("block", [aPlace, b, c], [x.rows, x.depth, int(as), int(ak), int(bk), int(cs), several ? apply("gt", "bool", x.k0, int(0)) : int(0)]);
 
   // The block, then what becomes of its sums.
   const direct = plainStore(p);
@@ -410,13 +406,7 @@ function transposed(p: Packing): readonly Stmt[] {
             [...x.inner, loop(lane, int(0), int(8), [...k.inner, storeS(p.square, [variable(row), variable(lane)], value)], "vector")],
             "unroll",
           ),
-          {
-            s: "use",
-            instruction: "transpose8",
-            places: [{ buffer: p.square, index: [int(0), int(0)] }, p.target(variable(kk), int(start))],
-            ints: [int(p.stride)],
-            meaning: [],
-          },
+          useS("transpose8", [{ buffer: p.square, index: [int(0), int(0)] }, p.target(variable(kk), int(start))], [int(p.stride)]),
         ],
         "serial",
         8,

@@ -2,6 +2,8 @@
 import type { Nest } from "../../lower/nest.js";
 import type { Kernel, Stmt } from "../ir.js";
 import { place } from "../place.js";
+import type { Interval } from "../terms.js";
+import { verifyKernel } from "../verify.js";
 import { contraction } from "./contraction.js";
 import { pointwise } from "./pointwise.js";
 import { row } from "./row.js";
@@ -11,7 +13,12 @@ import { top } from "./top.js";
 type Recipes = { readonly [F in Nest["form"]]: (nest: Extract<Nest, { form: F }>) => readonly Stmt[] };
 const recipes: Recipes = { map: pointwise, row, contract: contraction, scatter, top };
 
-export function scheduled(nest: Nest): Kernel {
+/** `outer`: the plan's run-time extents and loop counters, for the verifier. */
+export function scheduled(nest: Nest, outer?: ReadonlyMap<string, Interval>): Kernel {
   const recipe = recipes[nest.form] as (n: Nest) => readonly Stmt[]; // the record's key and the nest's form agree
-  return place({ name: nest.name, nodes: nest.nodes, body: recipe(nest) });
+  const kernel = { name: nest.name, nodes: nest.nodes, body: recipe(nest) };
+  verifyKernel(kernel, outer);
+  const placed = place(kernel);
+  verifyKernel(placed, outer);
+  return placed;
 }

@@ -1,0 +1,62 @@
+// The instructions that recipes may ask of a target, and what each means in loops: a target that lacks one prints the
+// meaning, and the tests run it.
+import { apply, type Expr, int, load, local, real, variable } from "../lower/expr.js";
+import { type Instruction, letS, loop, type Place, type Stmt, setS, varS } from "./ir.js";
+import { freshName } from "./spans.js";
+import { add, mul } from "./terms.js";
+
+type Meaning = (places: readonly Place[], ints: readonly Expr[]) => readonly Stmt[];
+
+/** The element `by` steps along the last axis from a place: rows of a tile and of an array alike are strides from it. */
+const beside = (p: Place, by: Expr): Place => {
+  const last = p.index.at(-1);
+  return last ? { buffer: p.buffer, index: [...p.index.slice(0, -1), add(last, by)] } : p;
+};
+const at = (p: Place, by: Expr): Expr => load(p.buffer, beside(p, by).index);
+const put = (p: Place, by: Expr, value: Expr): Stmt => ({ s: "store", ...beside(p, by), value });
+
+const meanings: { readonly [I in Instruction]: Meaning } = {
+  block: ([a, b, c], [rows, depth, as, ak, bk, cs, more]) => {
+    const [r, l, k, acc, old] = ["row", "lane", "k", "sum", "before"].map(freshName) as [string, string, string, string, string];
+    const [A, B, C] = [a, b, c] as [Place, Place, Place];
+    const sum = local(acc, "real");
+    const term = (x: Expr, s: Expr | undefined) => mul(x, s as Expr);
+    const step = apply("fma", "real", at(A, add(term(variable(r), as), term(variable(k), ak))), at(B, add(term(variable(k), bk), variable(l))), sum);
+    const here = add(term(variable(r), cs), variable(l));
+    const flag = more as Expr;
+    const adds = flag.type === "bool" ? flag : apply("ne", "bool", flag, int(0));
+    return [
+      loop(r, int(0), rows as Expr, [
+        loop(l, int(0), int(16), [
+          varS(acc, real(0)),
+          loop(k, int(0), depth as Expr, [setS(acc, step)]),
+          {
+            s: "if",
+            cond: adds,
+            then: [letS(old, at(C, here)), put(C, here, apply("add", "real", local(old, "real"), sum))],
+            otherwise: [put(C, here, sum)],
+          },
+        ]),
+      ]),
+    ];
+  },
+  transpose8: ([from, to], [stride]) => {
+    const [row, column] = [freshName("row"), freshName("column")];
+    const [F, T] = [from, to] as [Place, Place];
+    return [
+      loop(column, int(0), int(8), [
+        loop(row, int(0), int(8), [
+          put(T, add(mul(variable(column), stride as Expr), variable(row)), at(F, add(mul(variable(row), int(8)), variable(column)))),
+        ]),
+      ]),
+    ];
+  },
+};
+/** The instruction as a statement, with its meaning. */
+export const useS = (instruction: Instruction, places: readonly Place[], ints: readonly Expr[]): Stmt => ({
+  s: "use",
+  instruction,
+  places,
+  ints,
+  meaning: meanings[instruction](places, ints),
+});
