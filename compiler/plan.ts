@@ -16,4 +16,7 @@ export interface Plan {
   /** Byte offset of each temp buffer (by id) in one arena of `arenaBytes`, 64-byte aligned. */
   readonly offsets: ReadonlyMap<number, number>;
   readonly arenaBytes: number;
+  /** Where a target that can measures itself: microseconds, f32, [thread, nest in the order of the steps, 2], the time
+   *  in the kernel and then at the barrier behind it, summed over a run's calls. One of `outputs`. */
+  readonly profile?: Buffer;
 }

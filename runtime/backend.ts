@@ -13,6 +13,7 @@ import { placesOf } from "../dsl/places.js";
 import type { Device, DeviceState, Executable, HostArray, StateSpec } from "./device.js";
 import { evaluate } from "./devices/js/oracle.js";
 import { DeviceError } from "./errors.js";
+import { profiled, unmeasured } from "./profile.js";
 
 /** A program that cannot be compiled: every fault found, each with its place. */
 export class CompileError extends MallardError {
@@ -40,7 +41,8 @@ export interface Backend {
   readonly name: string;
   readonly threads: number;
   alloc(state: readonly StateSpec[]): Promise<DeviceState>;
-  compile(program: Program): Promise<Either<CompileError, Compiled>>;
+  /** `profile`: the program measures its kernels as it runs (profile.ts). */
+  compile(program: Program & { readonly profile?: boolean }): Promise<Either<CompileError, Compiled>>;
   [Symbol.dispose](): void;
 }
 
@@ -72,7 +74,8 @@ export const compiledBackend = (device: Device, threads: number): Backend => ({
     if (isLeft(p)) return p;
     const plan = lower(p.right.program);
     if (isLeft(plan)) return left(new CompileError([plan.left]));
-    return right({ executable: await device.compile(plan.right), extents: plan.right.extents, state: p.right.state, plan: plan.right });
+    const made = program.profile ? profiled(plan.right, device.name, threads) : plan.right;
+    return right({ executable: await device.compile(made), extents: made.extents, state: p.right.state, plan: made });
   },
   [Symbol.dispose]: () => device[Symbol.dispose](),
 });
@@ -107,6 +110,7 @@ export const oracleBackend = (): Backend => ({
   threads: 1,
   alloc: async (state) => new OracleState(state),
   compile: async (given) => {
+    if (given.profile) throw unmeasured("js");
     const p = passed(given, "grad");
     if (isLeft(p)) return p;
     const { program, graph, state } = p.right;

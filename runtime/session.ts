@@ -16,6 +16,8 @@ export interface ProgramSpec {
   readonly outputs: Readonly<Record<string, Node>>;
   /** New values of weights and state, computed from the old ones, all at once. */
   readonly updates?: readonly { readonly leaf: Leaf; readonly value: Node }[];
+  /** Each run's results then have the times of its kernels too, which `kernelTimes` reads. Native alone. */
+  readonly profile?: boolean;
 }
 
 export class Session {

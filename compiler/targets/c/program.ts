@@ -87,7 +87,7 @@ export const c: Target<CProgram> = {
     const declarations = unique.map((k) => `void k_${readableName(k)}(void *const *b, const int32_t *v, const struct mallard_context *c);`);
     const units = spread(unique).map((group, i) => ({ name: `kernels${i}`, source: [prelude, ...group.map((k) => k.source)].join("\n") }));
     return right({
-      units: [...units, { name: "main", source: [context, ...declarations, main].join("\n") }],
+      units: [...units, { name: "main", source: [...(plan.profile ? [clock] : []), context, ...declarations, main].join("\n") }],
       kernels: shown,
       entry: "mallard_main",
       scratchBytesPerThread: Math.max(64, ...unique.map((k) => k.scratchBytes)),
@@ -98,6 +98,9 @@ export const c: Target<CProgram> = {
 };
 const context = `#include <stdint.h>
 struct mallard_context { int32_t tid, n_threads; char *scratch; };`;
+const clock = `#define _POSIX_C_SOURCE 199309L
+#include <time.h>
+static inline double microseconds(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec * 1e6 + t.tv_nsec * 1e-3; }`;
 const readableName = (k: PrintedKernel) => /void k_(\w+)\(/.exec(k.source)?.[1] ?? k.name;
 
 function counters(steps: readonly Step[], outer: Map<string, Interval>) {
@@ -142,9 +145,15 @@ function mainFunction(plan: Plan, calls: ReadonlyMap<Nest, Call>, extents: Reado
   };
   let reads: Buffer[] = [];
   let writes: Buffer[] = [];
+  // With a profile, each call and each barrier adds the time since the one before to the last nest called.
+  let nests = 0;
+  const tick = (indent: string, slot: number) => {
+    if (plan.profile) lines.push(`${indent}now = microseconds(); profile[${slot}] += now - before; before = now;`);
+  };
   const wait = (indent: string) => {
     if (reads.length + writes.length === 0) return;
     lines.push(`${indent}barrier(barrier_argument);`);
+    tick(indent, 2 * nests - 1);
     reads = [];
     writes = [];
   };
@@ -171,8 +180,14 @@ function mainFunction(plan: Plan, calls: ReadonlyMap<Nest, Call>, extents: Reado
       lines.push(
         `${indent}{ void *const b[] = {${b.join(", ") || "0"}}; const int32_t v[] = {${v.join(", ") || "0"}}; k_${readableName(call.kernel)}(b, v, &context); } /* ${s.nest.name} */`,
       );
+      tick(indent, 2 * nests++);
     }
   };
+  if (plan.profile) {
+    const slots = 2 * calls.size;
+    lines.push(`  float *const profile = (float *)buffers[${place.get(plan.profile)}] + (long)tid * ${slots};`);
+    lines.push(`  for (int i = 0; i < ${slots}; i++) profile[i] = 0;`, "  double before = microseconds(), now;");
+  }
   run(plan.steps, "  ");
   return `void mallard_main(void *const *buffers, const int32_t *extents, int tid, int n_threads, void *scratch, void (*barrier)(void *), void *barrier_argument) {
   const struct mallard_context context = {tid, n_threads, scratch};
