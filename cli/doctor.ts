@@ -1,7 +1,7 @@
 // `mallard doctor`: what works on this machine, and what to do about what does not.
 
 import { type Command, Option } from "commander";
-import { type Check, examine } from "../runtime/train/index.js";
+import { type Check, examine } from "../trainer.js";
 import { EXIT, jsonResult, result } from "./output.js";
 import { version } from "./version.js";
 

@@ -10,7 +10,7 @@ import { register } from "node:module";
 import { join, relative, resolve, sep } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type Either, left, right } from "fp-ts/lib/Either.js";
-import { type Problem, problem, textOf } from "../runtime/train/index.js";
+import { type Problem, problem, textOf } from "../trainer.js";
 import { didYouMean } from "./suggest.js";
 import { packageRoot } from "./version.js";
 

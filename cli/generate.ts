@@ -3,17 +3,9 @@
 import { availableParallelism } from "node:os";
 import { type Command, Option } from "commander";
 import { isLeft } from "fp-ts/lib/Either.js";
-import {
-  createLanguageModel,
-  DEVICES,
-  type DeviceName,
-  generate,
-  openRun,
-  type ProgramFactory,
-  pickDevice,
-  TextStream,
-} from "../runtime/train/index.js";
+import { DEVICES, type DeviceName, generate, openRun, type ProgramFactory, pickDevice, TextStream } from "../trainer.js";
 import { onInterrupt } from "./interrupt.js";
+import { createLanguageModel } from "./language-model.js";
 import { EXIT, jsonResult, note, report } from "./output.js";
 import { atLeastZero, choice, integer } from "./values.js";
 

@@ -1,6 +1,6 @@
 // Where words go: results to stdout, everything about the way there to stderr. With --json, stdout has exactly one JSON
 // value, errors included, so that `mallard … --json | jq` always works.
-import type { Problem } from "../runtime/train/index.js";
+import type { Problem } from "../trainer.js";
 
 export const EXIT = { ok: 0, failed: 1, usage: 2 } as const;
 

@@ -17,7 +17,7 @@ import {
   type Tensor,
   type Tree,
 } from "../index.js";
-import { type Problem, problem } from "../runtime/train/index.js";
+import { type Problem, problem } from "../trainer.js";
 import type { FormulaLike, Sizes } from "./expression.js";
 
 export const TARGETS = ["c", "gpujs", "wgsl", "js"] as const;

@@ -1,6 +1,6 @@
 // Progress of a training run on stderr: a bar where that is a terminal, else a plain line now and then.
 import { SingleBar } from "cli-progress";
-import type { Metrics } from "../runtime/train/index.js";
+import type { Metrics } from "../trainer.js";
 import { count, note } from "./output.js";
 
 export interface Progress {

@@ -4,7 +4,6 @@ import { availableParallelism } from "node:os";
 import { type Command, Option } from "commander";
 import { type Either, isLeft, right } from "fp-ts/lib/Either.js";
 import {
-  createLanguageModel,
   createRun,
   DEVICES,
   type DeviceName,
@@ -26,8 +25,9 @@ import {
   type RunFolder,
   TextStream,
   train,
-} from "../runtime/train/index.js";
+} from "../trainer.js";
 import { onInterrupt } from "./interrupt.js";
+import { createLanguageModel } from "./language-model.js";
 import { count, EXIT, jsonResult, note, report, result } from "./output.js";
 import { trainingProgress } from "./progress.js";
 import { atLeastZero, choice, folderName, integer, positive } from "./values.js";

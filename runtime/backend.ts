@@ -3,6 +3,7 @@
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import { showCaptureError } from "../compiler/capture/error.js";
 import type { PassError } from "../compiler/graph/error.js";
+import type { IncrementalError } from "../compiler/graph/incremental.js";
 import { order } from "../compiler/graph/walk.js";
 import { type LowerError, lower, type Program } from "../compiler/lower/lower.js";
 import { type Graph, runGraphPasses } from "../compiler/pipeline.js";
@@ -15,14 +16,15 @@ import { evaluate } from "./devices/js/oracle.js";
 import { DeviceError } from "./errors.js";
 import { profiled, unmeasured } from "./profile.js";
 
+type Fault = PassError | LowerError | IncrementalError;
 /** A program that cannot be compiled: every fault found, each with its place. */
 export class CompileError extends MallardError {
   override readonly name = "CompileError";
-  constructor(readonly faults: readonly (PassError | LowerError)[]) {
+  constructor(readonly faults: readonly Fault[]) {
     super(faults.map(showFault).join("\n"));
   }
 }
-function showFault(f: PassError | LowerError): string {
+function showFault(f: Fault): string {
   if (f instanceof Error) return f.message;
   if (f.kind === "capture") return showCaptureError(f);
   const place = placesOf(f.node)[0];

@@ -13,17 +13,16 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   runtime: ["runtime", "compiler", "dsl"],
   models: ["models", "dsl"],
   "index.ts": ["dsl", "compiler", "runtime"],
-  cli: ["cli", "index.ts", "models"],
-  bench: ["bench", "index.ts", "models"],
+  "trainer.ts": ["runtime"],
+  cli: ["cli", "index.ts", "trainer.ts", "models"],
+  bench: ["bench", "index.ts", "trainer.ts", "models"],
   experiments: ["experiments", "index.ts", "models"],
   examples: ["examples", "index.ts", "models"],
 };
 
 /** Imports against the layers that are known and still there. Each line is a debt: pay it and remove the line, which
  *  a test below asks for as soon as nothing needs it. */
-const debts: readonly { readonly from: RegExp; readonly to: string; readonly why: string }[] = [
-  { from: /^cli\//, to: "runtime/train/index.ts", why: "the public index does not export the trainer yet" },
-];
+const debts: readonly { readonly from: RegExp; readonly to: string; readonly why: string }[] = [];
 
 const filesIn = (path: string): readonly string[] => {
   const full = join(root, path);

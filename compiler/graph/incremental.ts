@@ -1,8 +1,9 @@
 // Decoding, derived from the training expression: the same graph for a chunk of new positions, with everything that
 // attention needs of earlier positions kept in caches.
 //
-// Axes of time are told apart by name. A chunk axis (time, query) has the new positions: its indices are shifted by
-// `start`. A history axis (key) has all positions so far. A value with a history axis and no chunk axis (keys, values,
+// Axes of time are of two kinds. A chunk axis (time, query) has the new positions: its indices are shifted by `start`. A
+// history axis (key) has all positions so far. The kinds start from names and follow renamings (rotary positions rename
+// both query and key to names of their own). A value with a history axis and no chunk axis (keys, values,
 // MLA's latents) is computed for the new positions only, written into its cache at `start`, and read back whole: the
 // cache lies as late as possible, at the last value before queries meet keys. Whatever mixes positions in another way
 // (a shift, a scan or a fold over time) cannot be computed from a chunk and is refused.
@@ -68,6 +69,8 @@ class Transform {
   readonly #caches = new Map<Loop | null, Cache[]>();
   readonly #loops = new Map<Loop, Loop>();
   readonly #placeholders = new Map<Leaf, Leaf>();
+  /** Of each node's axes of time, by name. */
+  readonly #kinds = new Map<Node, ReadonlyMap<string, Mode>>();
   #names = 0;
 
   constructor(
@@ -76,6 +79,7 @@ class Transform {
   ) {
     this.#regions = regions([root]);
     this.#order = this.#regions.order;
+    for (const n of this.#order) this.#kinds.set(n, this.#kindsOf(n));
     for (const n of this.#order)
       if ((n.op === "leaf" && (n.role === "input" || n.role === "bound")) || argsOf(n).some((a) => this.#varies.has(a))) this.#varies.add(n);
   }
@@ -96,9 +100,39 @@ class Transform {
   }
 
   // ── which axes of time a node has ──────────────────────────────────────────────────────────────────
-  #hasHistory = (n: Node): boolean => this.d.history.some((a) => a in n.axes);
-  #hasChunk = (n: Node): boolean => this.d.chunk.some((a) => a in n.axes);
-  #ofTime = (axis: string): boolean => this.d.chunk.includes(axis) || this.d.history.includes(axis);
+  #byName = (axis: string): Mode | undefined => (this.d.chunk.includes(axis) ? "chunk" : this.d.history.includes(axis) ? "history" : undefined);
+  #kindsOf(n: Node): ReadonlyMap<string, Mode> {
+    const out = new Map<string, Mode>();
+    const put = (axis: string, kind: Mode | undefined) => {
+      if (kind) out.set(axis, kind);
+    };
+    const of = (m: Node | undefined) => (m && this.#kinds.get(m)) || new Map<string, Mode>();
+    const l = n.op === "leaf" ? this.#regions.owner.get(n) : undefined;
+    const from =
+      n.op === "carry"
+        ? [n.loop.init[n.index]]
+        : n.op === "emit"
+          ? [n.of]
+          : n.op === "leaf" && l
+            ? [l.init[l.carry.indexOf(n)] ?? l.xs[l.slices.indexOf(n)]]
+            : argsOf(n);
+    for (const axis of Object.keys(n.axes)) {
+      if (n.op === "view" && axis in n.fresh) {
+        const source = n.index.kind === "scalar" ? Object.entries(n.index.at).find(([, s]) => s.kind === "index" && s.axis === axis)?.[0] : undefined;
+        const kind = source === undefined ? undefined : of(n.args[0]).get(source);
+        put(axis, kind === "chunk" ? (this.#byName(axis) ?? "chunk") : (kind ?? this.#byName(axis)));
+        continue;
+      }
+      const known = from.flatMap((m) => (m && axis in m.axes ? [of(m).get(axis)] : []));
+      put(axis, known.length > 0 ? known.find((k) => k) : this.#byName(axis));
+    }
+    return out;
+  }
+  #has = (n: Node, kind: Mode): boolean => [...(this.#kinds.get(n) as ReadonlyMap<string, Mode>).values()].includes(kind);
+  #hasHistory = (n: Node): boolean => this.#has(n, "history");
+  #hasChunk = (n: Node): boolean => this.#has(n, "chunk");
+  #ofTime = (n: Node, axis: string): boolean => (this.#kinds.get(n) as ReadonlyMap<string, Mode>).has(axis);
+  #isHistory = (n: Node, axis: string): boolean => this.#kinds.get(n)?.get(axis) === "history";
   #cached = (n: Node, mode: Mode): boolean => mode === "history" && !this.#hasChunk(n) && this.#varies.has(n);
   #argMode(n: Node, mode: Mode, a: Node): Mode {
     if (!this.#hasHistory(a)) return "chunk";
@@ -149,18 +183,19 @@ class Transform {
   }
 
   // ── building ───────────────────────────────────────────────────────────────────────────────────────
-  #extent(axis: string, mode: Mode): UpTo {
-    return this.d.history.includes(axis) && mode === "history" ? this.d.whole : this.d.fresh;
+  #extent(n: Node, axis: string, mode: Mode): UpTo {
+    return this.#isHistory(n, axis) && mode === "history" ? this.d.whole : this.d.fresh;
   }
-  #shape(s: Shape, mode: Mode): Shape {
-    return Object.fromEntries(Object.entries(s).map(([a, e]) => [a, this.#ofTime(a) ? this.#extent(a, mode) : e]));
+  /** `of`: the node whose axes these are. */
+  #shape(of: Node, s: Shape, mode: Mode): Shape {
+    return Object.fromEntries(Object.entries(s).map(([a, e]) => [a, this.#ofTime(of, a) ? this.#extent(of, a, mode) : e]));
   }
   /** Indices of new positions count from `start`; sizes stay those of the whole expression. */
   #body(n: Node, body: Scalar, mode: Mode): Scalar {
     return substitute(body, (leaf) => {
-      if (leaf.kind === "index" && this.#ofTime(leaf.axis) && this.#extent(leaf.axis, mode) === this.d.fresh)
+      if (leaf.kind === "index" && this.#ofTime(n, leaf.axis) && this.#extent(n, leaf.axis, mode) === this.d.fresh)
         return call("add", leaf, arg("start of chunk"));
-      if (leaf.kind === "size" && this.#ofTime(leaf.axis)) {
+      if (leaf.kind === "size" && this.#ofTime(n, leaf.axis)) {
         const e = n.axes[leaf.axis];
         return typeof e === "number" ? constant(e) : undefined;
       }
@@ -185,38 +220,38 @@ class Transform {
           shifted ? { ...inputs, "start of chunk": this.d.start } : inputs,
           { kind: "scalar", body },
           n.dtype,
-          this.#shape(n.axes, mode),
+          this.#shape(n, n.axes, mode),
         );
       }
       case "view": {
         if (n.index.kind !== "scalar") throw new Error("incremental: arrows are read before");
         for (const r of n.reads) {
           const s = n.index.at[r] as Scalar;
-          const plain = s.kind === "index" && this.#ofTime(s.axis) && this.#ofTime(r);
-          if (this.#ofTime(r) && !plain) this.#refuse(n, `positions along "${r}" are shifted or picked`);
+          const plain = s.kind === "index" && this.#ofTime(n, s.axis);
+          if (this.#ofTime(n.args[0], r) && !plain) this.#refuse(n, `positions along "${r}" are shifted or picked`);
         }
-        const used = Object.entries(n.index.at).filter(([r]) => !this.#ofTime(r));
-        if (used.some(([, s]) => mentionsTime(s, (a) => this.#ofTime(a)))) this.#refuse(n, "another axis is indexed by the position");
-        return build.view(x, this.#shape(n.fresh, mode), n.index, n.reads);
+        const used = Object.entries(n.index.at).filter(([r]) => !this.#ofTime(n.args[0], r));
+        if (used.some(([, s]) => mentionsTime(s, (a) => this.#ofTime(n, a)))) this.#refuse(n, "another axis is indexed by the position");
+        return build.view(x, this.#shape(n, n.fresh, mode), n.index, n.reads);
       }
       case "at":
-        for (const a of n.along) if (this.#ofTime(a)) this.#refuse(n, `positions along "${a}" are picked by an index tensor`);
+        for (const a of n.along) if (this.#ofTime(n.args[0], a)) this.#refuse(n, `positions along "${a}" are picked by an index tensor`);
         return build.at(x, n.along, args.slice(1));
       case "fold":
         for (const o of n.over) {
-          if (this.d.chunk.includes(o)) this.#refuse(n, `it folds over "${o}"`);
-          if (this.d.history.includes(o) && !n.args.some((a) => this.#hasChunk(a)))
+          if (n.args.some((a) => this.#kinds.get(a)?.get(o) === "chunk")) this.#refuse(n, `it folds over "${o}"`);
+          if (n.args.some((a) => this.#isHistory(a, o)) && !n.args.some((a) => this.#hasChunk(a)))
             this.#refuse(n, `it folds over all of "${o}", also what comes later`);
         }
         return build.withArgs(n, args);
       case "scan":
-        if (this.#ofTime(n.over)) this.#refuse(n, `it scans along "${n.over}"`);
+        if (n.args.some((a) => this.#ofTime(a, n.over))) this.#refuse(n, `it scans along "${n.over}"`);
         return build.withArgs(n, args);
       case "top":
-        if (this.d.chunk.includes(n.over)) this.#refuse(n, `it selects along "${n.over}"`);
+        if (this.#kinds.get(n.args[0])?.get(n.over) === "chunk") this.#refuse(n, `it selects along "${n.over}"`);
         return build.withArgs(n, args);
       case "random":
-        if (Object.keys(n.axes).some(this.#ofTime)) this.#refuse(n, "it draws random numbers for each position");
+        if (Object.keys(n.axes).some((a) => this.#ofTime(n, a))) this.#refuse(n, "it draws random numbers for each position");
         return build.withArgs(n, args);
       case "cast":
       case "stop":
@@ -246,7 +281,7 @@ class Transform {
       this.#placeholders.set(n, made);
       return made;
     }
-    const times = Object.keys(n.axes).filter(this.#ofTime);
+    const times = Object.keys(n.axes).filter((a) => this.#ofTime(n, a));
     if (times.length === 0) return n;
     if (n.role === "input") this.#refuse(n, `the input with axes ${build.showShape(n.axes)} has a position axis, and nothing stands for it`);
     // A table over positions: its rows from `start` on.
@@ -254,9 +289,9 @@ class Transform {
     if (times.length > 1) this.#refuse(n, `a table has several axes of positions: ${build.showShape(n.axes)}`);
     const at = build.map(
       { "start of chunk": this.d.start },
-      { kind: "scalar", body: this.#extent(axis, mode) === this.d.fresh ? call("add", index(axis), arg("start of chunk")) : index(axis) },
+      { kind: "scalar", body: this.#extent(n, axis, mode) === this.d.fresh ? call("add", index(axis), arg("start of chunk")) : index(axis) },
       "f32",
-      { [axis]: this.#extent(axis, mode) },
+      { [axis]: this.#extent(n, axis, mode) },
     );
     return build.at(n, [axis], [build.cast(at, "i32")]);
   }
@@ -289,7 +324,7 @@ class Transform {
   /** The whole history of n: what is kept of it, with the new positions written in. */
   #cache(n: Node): Node {
     const loop = this.#regions.home.get(n) ?? null;
-    const axis = Object.keys(n.axes).find((a) => this.d.history.includes(a)) as string;
+    const axis = Object.keys(n.axes).find((a) => this.#isHistory(n, a)) as string;
     const fresh = this.#get(n, "chunk");
     const sized = (stacked: Shape): Shape => ({
       ...stacked,

@@ -15,7 +15,7 @@ export {
 } from "./config.js";
 export { pickDevice } from "./devices.js";
 export { generate, type Sampling, TextStream } from "./generate.js";
-export { createLanguageModel } from "./language-model.js";
+export { type Decoder, type Ingredients, languageModels } from "./language-model.js";
 export { type Check, examine, type Findings } from "./machine.js";
 export { type Problem, type ProblemKind, problem, textOf } from "./problem.js";
 export type { Arrays, ProgramFactory, ProgramInfo, TrainingProgram } from "./program.js";

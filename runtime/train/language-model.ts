@@ -1,8 +1,334 @@
-// The compiled language model behind the trainer and the generator: builds the decoder, its loss and its update from
-// the configuration, compiles them for the device, and keeps weights and optimizer state in one session.
+// The compiled language model behind the trainer and the generator: one session that holds weights, optimizer state and
+// caches, and programs bound to it: the training step, evaluation, the two probes, and decoding. A program is compiled
+// when it is first asked for; the step at once, since that is what one waits for.
+import { isLeft, right } from "fp-ts/lib/Either.js";
+import { incremental } from "../../compiler/graph/incremental.js";
+import { maxOf } from "../../compiler/lower/expr.js";
+import { runGraphPasses } from "../../compiler/pipeline.js";
+import * as build from "../../dsl/build.js";
+import {
+  add,
+  crossEntropy,
+  find,
+  grad,
+  map,
+  max,
+  mean,
+  type Optimizer,
+  type Scalar,
+  scale,
+  sum,
+  type Tensor,
+  type Tree,
+  zipTree,
+} from "../../dsl/index.js";
+import { type Leaf, type Node, UpTo } from "../../dsl/node.js";
+import { iterate } from "../../dsl/repeat.js";
+import { arg, call, constant } from "../../dsl/scalar.js";
+import { handle, nodeOf } from "../../dsl/tensor.js";
+import { flatten, mapLeaves } from "../../dsl/tree.js";
+import { CompileError } from "../backend.js";
+import type { Batch } from "../data/batches.js";
+import { DeviceError } from "../errors.js";
+import { openSession } from "../program.js";
+import type { Session, SessionProgram } from "../session.js";
+import { leavesOf, startTraining, trainingPrograms } from "../training.js";
+import type { ModelConfig, ProgramConfig } from "./config.js";
+import { probeNodes } from "./probe.js";
 import { problem } from "./problem.js";
-import type { ProgramFactory } from "./program.js";
+import type { Arrays, NamedArray, Probe, ProgramFactory, ProgramInfo, Purpose, StepResult, TrainingProgram } from "./program.js";
 
-/** SEAM: to be filled with the real programs once `compile` exists. Until then it refuses, so that nothing pretends. */
-export const createLanguageModel: ProgramFactory = async () =>
-  problem("device", "the compiler is not connected to the trainer in this build", "see runtime/train/language-model.ts");
+/** A decoder: from tokens over "time" to logits over "time" and "vocab". */
+export interface Decoder {
+  readonly params: unknown;
+  readonly bound: (x: { readonly tokens: Tensor<{ time: number }, "i32"> }) => Tensor<{ time: number; vocab: number }>;
+}
+/** What the trainer's programs are made of. */
+export interface Ingredients {
+  readonly decoder: (c: ModelConfig) => Decoder;
+  readonly optimizer: (c: ProgramConfig) => Optimizer;
+}
+
+export const languageModels =
+  (ingredients: Ingredients): ProgramFactory =>
+  async (config, options, purpose) => {
+    const session = await openSession(options.device, { threads: options.threads });
+    if (isLeft(session)) return problem("device", session.left.message, "mallard doctor says which devices work here");
+    const model = new LanguageModel(session.right, ingredients, config, options);
+    try {
+      await model.prepare(purpose);
+      return right(model);
+    } catch (thrown) {
+      model[Symbol.dispose]();
+      if (thrown instanceof DeviceError) return problem("device", thrown.message, "mallard doctor says which devices work here");
+      if (thrown instanceof CompileError) return problem("expression", thrown.what, "the place named is where the expression was written");
+      throw thrown;
+    }
+  };
+
+const scalarLeaf = (name: string, dtype: "f32" | "i32" = "f32"): Leaf => build.leaf("input", name, {}, dtype);
+
+class LanguageModel implements TrainingProgram {
+  readonly #decoder: Decoder;
+  readonly #programs = new Map<string, Promise<SessionProgram>>();
+  #state: readonly Leaf[] = [];
+  #step: SessionProgram | undefined;
+  #info: ProgramInfo | undefined;
+
+  constructor(
+    readonly session: Session,
+    readonly ingredients: Ingredients,
+    readonly config: ModelConfig,
+    readonly options: ProgramConfig,
+  ) {
+    this.#decoder = ingredients.decoder(config);
+  }
+  get info(): ProgramInfo {
+    if (!this.#info) throw new Error("a language model is prepared before it is used");
+    return this.#info;
+  }
+  get #params(): readonly Leaf[] {
+    return leavesOf(this.#decoder.params);
+  }
+
+  async prepare(purpose: Purpose): Promise<void> {
+    const start = performance.now();
+    if (purpose === "training") this.#step = await this.#training();
+    else {
+      await this.session.initialise(this.#params, this.options.seed);
+      await this.#decoding();
+    }
+    const compiled = this.#step ?? (await this.#decoding());
+    this.#info = {
+      parameters: this.#params.reduce((n, l) => n + sizeOf(l), 0),
+      device: this.session.device,
+      threads: this.session.backend.threads,
+      kernels: compiled.kernels.length,
+      compileMs: performance.now() - start,
+    };
+  }
+
+  // ── the training step ──────────────────────────────────────────────────────────────────────────────
+  #inputs(sequences: number, micro?: number): { readonly tokens: Leaf; readonly next: Leaf } {
+    const axes = { ...(micro ? { micro } : {}), batch: sequences, time: this.config.time };
+    return { tokens: build.leaf("input", "tokens", axes, "i32"), next: build.leaf("input", "next", axes, "i32") };
+  }
+  #loss(tokens: Node, next: Node): Scalar {
+    const logits = this.#decoder.bound({ tokens: handle(tokens) });
+    return handle(
+      mean(
+        handle<Tensor<{ batch: number; time: number }>>(crossEntropy(logits, handle<Tensor<{ time: number }, "i32">>(next), "vocab")),
+        "batch",
+        "time",
+      ),
+    );
+  }
+
+  async #training(): Promise<SessionProgram> {
+    const { accumulate, seed } = this.options;
+    const [lr, t] = [scalarLeaf("lr"), scalarLeaf("t")];
+    const inputs = this.#inputs(this.config.batch, accumulate > 1 ? accumulate : undefined);
+    const whole = accumulate > 1 ? this.#accumulated(inputs, accumulate) : { loss: this.#loss(inputs.tokens, inputs.next), gradient: undefined };
+    const programs = trainingPrograms({
+      name: "step",
+      params: this.#decoder.params,
+      inputs: { ...inputs, lr, t },
+      loss: nodeOf(whole.loss, "loss"),
+      gradient: whole.gradient,
+      optimizer: this.ingredients.optimizer(this.options),
+      lr,
+      t,
+      metrics: ({ loss, gradient }) => ({ gradNorm: normOf(gradient), ...greatestLogits(loss) }),
+    });
+    this.#state = programs.state;
+    return startTraining(this.session, programs, seed);
+  }
+  /** The mean over the micro-batches, which are equally large: the large batch's loss and gradient. */
+  #accumulated(inputs: { readonly tokens: Leaf; readonly next: Leaf }, count: number): { readonly loss: Scalar; readonly gradient: unknown } {
+    const params = this.#decoder.params;
+    const zero = (n: Node): Node => build.map({}, { kind: "scalar", body: constant(0) }, "f32", n.axes);
+    const first = { g: mapLeaves(params, zero), loss: build.constant(0) };
+    const last = iterate("micro", count, first, inputs, (state, slice) => {
+      const before = handle<{ readonly g: Tree; readonly loss: Scalar }>(state);
+      const { tokens, next } = handle<{ readonly tokens: Node; readonly next: Node }>(slice);
+      const loss = scale(this.#loss(tokens, next), 1 / count);
+      const g: Tree = grad(loss, handle<Tree>(params));
+      return { g: zipTree<Tree>(before.g, g, sumOf), loss: add(before.loss, loss) };
+    });
+    const { g, loss } = handle<{ readonly g: unknown; readonly loss: Scalar }>(last);
+    return { loss, gradient: g };
+  }
+
+  async step(batch: Batch, lr: number, t: number): Promise<StepResult> {
+    if (!this.#step) throw new Error("step: this program was made for generation");
+    const out = await this.#step.run({ tokens: batch.tokens, next: batch.next, lr: [lr], t: [t] });
+    const maxLogits = Float32Array.from(out.maxLogits ?? []);
+    return {
+      loss: out.loss?.[0] ?? Number.NaN,
+      maxLogit: maxLogits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY),
+      maxLogits,
+      gradNorm: out.gradNorm?.[0] ?? Number.NaN,
+    };
+  }
+
+  // ── reading the model ──────────────────────────────────────────────────────────────────────────────
+  #once(name: string, make: () => Promise<SessionProgram>): Promise<SessionProgram> {
+    const known = this.#programs.get(name) ?? make();
+    this.#programs.set(name, known);
+    return known;
+  }
+  async evaluate(batch: Batch): Promise<number> {
+    const program = await this.#once("evaluate", () => {
+      const inputs = this.#inputs(this.config.batch);
+      return this.session.program({
+        name: "evaluate",
+        inputs: { ...inputs },
+        outputs: { loss: nodeOf(this.#loss(inputs.tokens, inputs.next), "loss") },
+      });
+    });
+    const out = await program.run({ tokens: batch.tokens, next: batch.next });
+    return out.loss?.[0] ?? Number.NaN;
+  }
+  #probed = (): { readonly tokens: Leaf; readonly nodes: ReturnType<typeof probeNodes> } => {
+    const { tokens } = this.#inputs(this.options.probeSequences);
+    return { tokens, nodes: probeNodes(nodeOf(this.#decoder.bound({ tokens: handle(tokens) }), "logits"), "scores") };
+  };
+  async probe(batch: Batch): Promise<Probe> {
+    const program = await this.#once("probe", () => {
+      const { tokens, nodes } = this.#probed();
+      return this.session.program({
+        name: "probe",
+        inputs: { tokens },
+        outputs: { ...numbered("scores", nodes.scores), ...numbered("inputs", nodes.inputs) },
+      });
+    });
+    const out = await program.run({ tokens: batch.tokens });
+    return { logits: joined(out, "scores"), inputs: joined(out, "inputs") };
+  }
+  async probeFrozen(inputs: Float32Array): Promise<Float32Array> {
+    const program = await this.#once("frozen", () => {
+      const { nodes } = this.#probed();
+      return this.session.program({ name: "frozen", inputs: numbered("inputs", nodes.frozen), outputs: numbered("scores", nodes.frozenScores) });
+    });
+    const arrays: Record<string, Float32Array> = {};
+    let from = 0;
+    for (const [name, leaf] of Object.entries(program.spec.inputs)) {
+      arrays[name] = inputs.subarray(from, from + sizeOf(leaf));
+      from += sizeOf(leaf);
+    }
+    return joined(await program.run(arrays), "scores");
+  }
+
+  // ── decoding ───────────────────────────────────────────────────────────────────────────────────────
+  #decoding(): Promise<SessionProgram> {
+    return this.#once("decode", () => {
+      const { time } = this.config;
+      const tokens = build.leaf("input", "tokens", { time }, "i32");
+      const read = runGraphPasses([nodeOf(this.#decoder.bound({ tokens: handle(tokens) }), "logits")], { last: "read" });
+      if (isLeft(read)) throw new CompileError(read.left);
+      const [start, count] = [scalarLeaf("start", "i32"), scalarLeaf("count", "i32")];
+      const [fresh, whole] = [new UpTo(time, "fresh"), new UpTo(time, "whole")];
+      const chunk = build.leaf("input", "tokens", { time: fresh }, "i32");
+      const made = incremental(read.right.roots[0] as Node, {
+        chunk: ["time", "query"],
+        history: ["key"],
+        fresh,
+        whole,
+        start,
+        count,
+        capacity: time,
+        inputs: new Map([[tokens, chunk]]),
+      });
+      if (isLeft(made)) throw new CompileError([made.left]);
+      const last = build.cast(build.map({ count }, { kind: "scalar", body: call("sub", arg("count"), constant(1)) }), "i32");
+      return this.session.program({
+        name: "decode",
+        inputs: { tokens: chunk, start, count },
+        outputs: { logits: build.at(made.right.value, ["time"], [last]) },
+        updates: made.right.caches,
+      });
+    });
+  }
+  async decode(tokens: Int32Array, at: number): Promise<Float32Array> {
+    const program = await this.#decoding();
+    const out = await program.run({ tokens, start: [at], count: [tokens.length] }, { fresh: tokens.length, whole: at + tokens.length });
+    return Float32Array.from(out.logits ?? []);
+  }
+
+  // ── checkpoints ────────────────────────────────────────────────────────────────────────────────────
+  async #arrays(leaves: readonly Leaf[]): Promise<Arrays> {
+    const out = new Map<string, NamedArray>();
+    for (const l of leaves) out.set(l.name, { data: Float32Array.from(await this.session.read(l.name)), shape: Object.values(l.axes).map(maxOf) });
+    return out;
+  }
+  weights(): Promise<Arrays> {
+    return this.#arrays(this.#params);
+  }
+  state(): Promise<Arrays> {
+    return this.#arrays(this.#state);
+  }
+  async load(weights: Arrays, state: Arrays | null): ReturnType<TrainingProgram["load"]> {
+    const wanted = [...this.#params.map((l) => [l, weights] as const), ...(state ? this.#state.map((l) => [l, state] as const) : [])];
+    for (const [l, from] of wanted) {
+      const shape = Object.values(l.axes).map(maxOf);
+      const given = from.get(l.name);
+      if (!given) return problem("run", `the checkpoint has no "${l.name}"`, "it was written by another model or optimizer");
+      if (given.shape.join() !== shape.join())
+        return problem(
+          "run",
+          `the checkpoint's "${l.name}" is [${given.shape.join(", ")}], the model's is [${shape.join(", ")}]`,
+          "it was written by another model or optimizer",
+        );
+    }
+    const names = new Set(wanted.map(([l]) => l.name));
+    for (const from of state ? [weights, state] : [weights])
+      for (const name of from.keys())
+        if (!names.has(name))
+          return problem("run", `the checkpoint has "${name}", which the model does not have`, "it was written by another model or optimizer");
+    for (const [l, from] of wanted) await this.session.write(l.name, (from.get(l.name) as NamedArray).data);
+    return right(undefined);
+  }
+  [Symbol.dispose](): void {
+    this.session[Symbol.dispose]();
+  }
+}
+
+const sumOf = (a: Tensor, b: Tensor): Tensor => handle(add(a, handle<never>(b)));
+const sizeOf = (l: Leaf): number => Object.values(l.axes).reduce<number>((n, e) => n * maxOf(e), 1);
+const numbered = <T extends Node>(name: string, nodes: readonly T[]): Readonly<Record<string, T>> =>
+  Object.fromEntries(nodes.map((n, i) => [`${name}${i}`, n]));
+function joined(out: Readonly<Record<string, ArrayLike<number>>>, name: string): Float32Array {
+  const parts = Object.keys(out)
+    .filter((k) => k.startsWith(name))
+    .map((k) => out[k] as ArrayLike<number>);
+  const all = new Float32Array(parts.reduce((n, p) => n + p.length, 0));
+  let at = 0;
+  for (const p of parts) {
+    all.set(p, at);
+    at += p.length;
+  }
+  return all;
+}
+
+/** The Euclidean norm of all leaves together. */
+function normOf(tree: unknown): Node {
+  const squares = flatten(tree).map(({ node }) => {
+    const s = map(handle<Tensor>(node), (x) => x * x);
+    const [first, ...rest] = Object.keys(node.axes);
+    return first === undefined ? handle<Scalar>(s) : handle<Scalar>(sum(s, first, ...rest));
+  });
+  const total = squares.reduce((a, b) => add(a, b));
+  return nodeOf(
+    map(total, (s) => Math.sqrt(s)),
+    "norm",
+  );
+}
+/** Of the unmasked scores, by layer and head. */
+function greatestLogits(loss: Node): Readonly<Record<string, Node>> {
+  const found = find(handle(loss), "scores").map(({ value }) => {
+    const over = ["micro", "batch", "query", "key"].filter((a) => a in value.axes);
+    return nodeOf(max(handle<Tensor>(value), over[0] as string, ...over.slice(1)), "maximum");
+  });
+  const [only] = found;
+  return only ? { maxLogits: only } : {};
+}
