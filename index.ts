@@ -5,6 +5,17 @@ export type { HostArray } from "./runtime/device.js";
 export type { DeviceName, DeviceOptions } from "./runtime/devices/index.js";
 export { DeviceError } from "./runtime/errors.js";
 export { type KernelTime, kernelTimes } from "./runtime/profile.js";
-export { type CompileOptions, compile, compileIn, inputLeaves, openSession, type Program, type Results } from "./runtime/program.js";
+export {
+  type CompileOptions,
+  compile,
+  compileIn,
+  inputLeaves,
+  kernelsOf,
+  openSession,
+  type PrintedTarget,
+  type Program,
+  printedTargets,
+  type Results,
+} from "./runtime/program.js";
 export { type ProgramSpec, Session, SessionProgram } from "./runtime/session.js";
 export { startTraining, type TrainingPrograms, type TrainingSpec, trainingPrograms } from "./runtime/training.js";

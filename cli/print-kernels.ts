@@ -1,7 +1,7 @@
 // From an expression to the text of its kernels on a target. A formula gets its inputs here. With the gradient, every
 // output has a further input of its own shape, the cotangent, and the derivatives of Σ output·cotangent for all inputs
 // of floats are outputs too.
-import { type Either, left } from "fp-ts/lib/Either.js";
+import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import {
   type AnyTensor,
   type Axes,
@@ -12,6 +12,8 @@ import {
   input,
   leavesOf,
   mul,
+  printedTargets,
+  kernelsOf as printKernels,
   type Scalar,
   sum,
   type Tensor,
@@ -52,9 +54,22 @@ export async function kernelsOf(
   return print(options.gradient ? withGradient(whole) : whole, options.target);
 }
 
-/** SEAM: to be filled with `compile` and the targets' printers once they exist. */
-async function print(_whole: Whole, _target: TargetName): Promise<Either<Problem, readonly Kernel[]>> {
-  return problem("expression", "the compiler is not connected to this command in this build", "see cli/print-kernels.ts");
+/** The js target has no kernels: it evaluates the expression as it stands. */
+function print({ inputs, out }: Whole, target: TargetName): Either<Problem, readonly Kernel[]> {
+  if (target === "js")
+    return problem(
+      "usage",
+      "the js target has no kernels: it evaluates expressions as they stand",
+      `the targets with kernels are ${printedTargets.join(", ")}`,
+    );
+  const printed = printKernels(inputs, out, target);
+  if (isLeft(printed))
+    return problem(
+      "expression",
+      `the ${target} target cannot print kernel ${printed.left.kernel}: ${printed.left.message}`,
+      `try another target: ${printedTargets.filter((t) => t !== target).join(", ")}`,
+    );
+  return right(printed.right.kernels);
 }
 
 export function wholeOf(expression: Printable): Whole {

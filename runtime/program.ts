@@ -1,11 +1,18 @@
 // compile: an expression as something that runs. The result tree has arrays for tensors and numbers for scalars.
-import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
+import { type Either, isLeft, left, map, right } from "fp-ts/lib/Either.js";
+import { lower } from "../compiler/lower/lower.js";
 import { showPlan } from "../compiler/lower/show.js";
+import type { Plan } from "../compiler/plan.js";
+import { c } from "../compiler/targets/c/program.js";
+import { type GpujsProgram, gpujs } from "../compiler/targets/gpujs/index.js";
+import type { TargetError } from "../compiler/targets/target.js";
+import { type WgslProgram, wgsl } from "../compiler/targets/wgsl/index.js";
 import { ArgumentError } from "../dsl/errors.js";
 import type { AnyTensor, Tree } from "../dsl/index.js";
 import type { Leaf } from "../dsl/node.js";
 import { isNode } from "../dsl/tensor.js";
 import { flatten } from "../dsl/tree.js";
+import { CompileError, passed } from "./backend.js";
 import type { HostArray } from "./device.js";
 import { type DeviceName, type DeviceOptions, devices } from "./devices/index.js";
 import { DeviceError } from "./errors.js";
@@ -97,6 +104,31 @@ export async function compileIn<const I extends { readonly [name: string]: AnyTe
     explain: () => (program.plan ? showPlan(program.plan) : "the js device evaluates the expression as it stands: it has no kernels"),
     [Symbol.dispose]: () => (o.own ? session[Symbol.dispose]() : program[Symbol.dispose]()),
   };
+}
+
+/** What prints kernels without running them: one line a target. */
+const printers = {
+  c: (plan: Plan) => map(({ kernels }: { readonly kernels: readonly Kernel[] }) => kernels)(c.compile(plan)),
+  gpujs: (plan: Plan) => map(({ kernels }: GpujsProgram): readonly Kernel[] => kernels)(gpujs("webasm").compile(plan)),
+  wgsl: (plan: Plan) => map(({ kernels }: WgslProgram): readonly Kernel[] => kernels)(wgsl.compile(plan)),
+} as const satisfies Readonly<Record<string, (plan: Plan) => Either<TargetError, readonly Kernel[]>>>;
+export type PrintedTarget = keyof typeof printers;
+export const printedTargets = Object.keys(printers) as readonly PrintedTarget[];
+
+/** The text of every kernel of `out` as a function of `inputs` on a target; needs no compiler and no device. Left says
+ *  which kernel the target cannot print. Throws CompileError for what is wrong with the expression. */
+export function kernelsOf(
+  inputs: Readonly<Record<string, AnyTensor>>,
+  out: Tree,
+  target: PrintedTarget,
+): Either<TargetError, { readonly kernels: readonly Kernel[]; readonly plan: string }> {
+  const found = flatten(out);
+  const outputs = Object.fromEntries(found.map(({ path, node }) => [path || "out", node]));
+  const p = passed({ name: "program", inputs: inputLeaves(inputs), outputs, updates: [] });
+  if (isLeft(p)) throw p.left;
+  const plan = lower(p.right.program);
+  if (isLeft(plan)) throw new CompileError([plan.left]);
+  return map((kernels: readonly Kernel[]) => ({ kernels, plan: showPlan(plan.right) }))(printers[target](plan.right));
 }
 
 /** The leaves behind a record of inputs. */
