@@ -1,7 +1,7 @@
 // The instructions that recipes may ask of a target, and what each means in loops: a target that lacks one prints the
 // meaning, and the tests run it.
 import { apply, type Expr, int, load, local, real, variable } from "../lower/expr.js";
-import { type Instruction, letS, loop, type Place, type Stmt, setS, varS } from "./ir.js";
+import { type Instruction, ifS, letS, loop, type Place, type Stmt, setS, varS } from "./ir.js";
 import { freshName } from "./spans.js";
 import { add, mul } from "./terms.js";
 
@@ -30,12 +30,7 @@ const meanings: { readonly [I in Instruction]: Meaning } = {
         loop(l, int(0), int(16), [
           varS(acc, real(0)),
           loop(k, int(0), depth as Expr, [setS(acc, step)]),
-          {
-            s: "if",
-            cond: adds,
-            then: [letS(old, at(C, here)), put(C, here, apply("add", "real", local(old, "real"), sum))],
-            otherwise: [put(C, here, sum)],
-          },
+          ifS(adds, [letS(old, at(C, here)), put(C, here, apply("add", "real", local(old, "real"), sum))], [put(C, here, sum)]),
         ]),
       ]),
     ];

@@ -134,7 +134,7 @@ export function rebuild(s: Stmt, e: (x: Expr) => Expr, bodies: (b: readonly Stmt
     case "store":
       return { ...s, index: s.index.map(e), value: e(s.value) };
     case "if":
-      return { ...s, cond: e(s.cond), then: bodies(s.then), otherwise: bodies(s.otherwise) };
+      return ifS(e(s.cond), bodies(s.then), bodies(s.otherwise));
     case "use":
       return { ...s, places: s.places.map((p) => ({ buffer: p.buffer, index: p.index.map(e) })), ints: s.ints.map(e), meaning: bodies(s.meaning) };
     case "alloc":

@@ -108,7 +108,7 @@ class Placer {
       const term = next.every((p, i) => p === parts[i]) ? e : withParts(e, next);
       const h = Math.max(0, ...parts.map((p) => height.get(p) as number)) + 1;
       if (!trivial(e) && (deeper.has(e) || (uses.get(e) as number) > 1 || h > MAX_HEIGHT)) {
-        const name = `t${this.#fresh++}`;
+        const name = `t${this.#fresh++}_`; // no loop variable ends so: an axis may be called "t"
         const scope = this.#scopes[at] as Scope;
         scope.out.push({ s: "let", name, value: term });
         scope.names.add(name);

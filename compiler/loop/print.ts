@@ -49,7 +49,8 @@ export function showKernel(k: Kernel): string {
     switch (s.s) {
       case "for":
         line(`${s.bind === "serial" ? "for" : s.bind} ${s.v} in ${showTerm(s.from)} .. ${showTerm(s.to)}${s.step === 1 ? "" : ` by ${s.step}`}`);
-        return body(s.body, `${indent}  `);
+        body(s.body, `${indent}  `);
+        return;
       case "let":
         line(`let ${s.name} = ${showTerm(s.value)}`);
         return;

@@ -96,7 +96,9 @@ class Verifier {
           const own = s.bind === "vector" || s.bind === "thread" || s.bind === "local";
           // Threads and invocations share workgroup loops; a loop that they walk differently keeps some of them away.
           const parts = s.bind === "vector" || this.#diverges(s.from) || this.#diverges(s.to) ? 1 : 0;
-          define(s.v, { type: "int", mutable: false, divergent: own || parts > 0 });
+          const before = this.#scope.get(s.v);
+          this.#scope.set(s.v, { type: "int", mutable: false, divergent: own || parts > 0 });
+          this.#checked = new Set();
           const [from, to] = [interval(s.from, this.#ranges), interval(s.to, this.#ranges)];
           this.#ranges.set(s.v, { lo: from.lo, hi: Math.max(from.lo, to.hi - 1) });
           const empty = from.hi < to.lo ? 0 : 1;
@@ -105,6 +107,9 @@ class Verifier {
           this.#body(s.body);
           this.#doubt -= empty;
           this.#divergence -= parts;
+          if (before) this.#scope.set(s.v, before);
+          else this.#scope.delete(s.v);
+          this.#checked = new Set();
           break;
         }
       }

@@ -260,7 +260,7 @@ export class Generator {
           rows,
           over,
           slot,
-          element: this.value([...rows, over], 1),
+          element: this.value([...rows, over], 0),
           stores: [
             { ...value, value: local("value", "real") },
             { ...index, value: local("index", "int") },

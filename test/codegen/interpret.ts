@@ -1,9 +1,9 @@
 // What nests mean, in f64: every form as the plainest loops, for tests of whatever turns nests into code.
 
+import { type Kernel, type Stmt, THREADS } from "../../compiler/loop/ir.js";
 import { termsOf } from "../../compiler/loop/terms.js";
 import { type Buffer, type Expr, elements, extentVar, load, partsOf, strides } from "../../compiler/lower/expr.js";
 import type { Axis, Monoid, Nest, Stage, Step, Store } from "../../compiler/lower/nest.js";
-import { type Kernel, type Stmt, THREADS } from "../../compiler/loop/ir.js";
 import type { Plan } from "../../compiler/plan.js";
 import type { UpTo } from "../../dsl/node.js";
 import { evaluate, type Value } from "../../dsl/primitives.js";
@@ -38,7 +38,7 @@ function steps(list: readonly Step[], env: Env, memory: Memory) {
 type Eval = (env: Env, memory: Memory) => number;
 const compiled = new Map<Expr, Eval>();
 /** Terms as closures over their parts, each built once. A shared part is computed for each use: terms here are small. */
-export function valueOf(root: Expr, env: Env, memory: Memory): number {
+export function termValue(root: Expr, env: Env, memory: Memory): number {
   if (!compiled.has(root)) for (const e of termsOf([root])) if (!compiled.has(e)) compiled.set(e, evaluator(e));
   return (compiled.get(root) as Eval)(env, memory);
 }
@@ -97,7 +97,7 @@ function evaluator(e: Expr): Eval {
   }
 }
 
-const extentOf = (a: Axis, env: Env): number => (typeof a.extent === "number" ? a.extent : valueOf(extentVar(a.extent), env, new Map()));
+const extentOf = (a: Axis, env: Env): number => (typeof a.extent === "number" ? a.extent : termValue(extentVar(a.extent), env, new Map()));
 function each(axes: readonly Axis[], env: Env, f: () => void) {
   const sizes = axes.map((a) => extentOf(a, env));
   const n = sizes.reduce((x, y) => x * y, 1);
@@ -112,20 +112,20 @@ function each(axes: readonly Axis[], env: Env, f: () => void) {
 }
 /** Rounds to 16-bit storage as a store does; wider formats keep f64. */
 function put(buffer: Buffer, index: readonly Expr[], value: number, env: Env, memory: Memory) {
-  const at = strides(buffer).reduce((n, s, k) => n + s * valueOf(index[k] as Expr, env, memory), 0);
+  const at = strides(buffer).reduce((n, s, k) => n + s * termValue(index[k] as Expr, env, memory), 0);
   const data = memory.get(buffer) as Float64Array;
   if (at < 0 || at >= data.length) throw new Error(`${buffer.name}: store at ${at} of ${data.length}`);
   data[at] = buffer.dtype === "bf16" ? Number(evaluate("toBf16", [value])) : buffer.dtype === "f16" ? Number(evaluate("toF16", [value])) : value;
 }
 const store = (stores: readonly Store[], env: Env, memory: Memory) => {
-  for (const s of stores) put(s.buffer, s.index, valueOf(s.value, env, memory), env, memory);
+  for (const s of stores) put(s.buffer, s.index, termValue(s.value, env, memory), env, memory);
 };
 function combine(m: Monoid, x: readonly number[], y: readonly number[], env: Env, memory: Memory): readonly number[] {
   m.names.forEach((n, c) => {
     env.set(`x.${n}`, x[c] as number);
     env.set(`y.${n}`, y[c] as number);
   });
-  return m.combine.map((e) => valueOf(e, env, memory));
+  return m.combine.map((e) => termValue(e, env, memory));
 }
 function stage(s: Stage, env: Env, memory: Memory) {
   switch (s.stage) {
@@ -135,7 +135,7 @@ function stage(s: Stage, env: Env, memory: Memory) {
         acc = combine(
           s.monoid,
           acc,
-          s.elements.map((e) => valueOf(e, env, memory)),
+          s.elements.map((e) => termValue(e, env, memory)),
           env,
           memory,
         );
@@ -153,7 +153,7 @@ function stage(s: Stage, env: Env, memory: Memory) {
         const next = combine(
           s.monoid,
           acc,
-          s.elements.map((e) => valueOf(e, env, memory)),
+          s.elements.map((e) => termValue(e, env, memory)),
           env,
           memory,
         );
@@ -177,7 +177,7 @@ function nest(n: Nest, env: Env, memory: Memory) {
       return each([...n.batch, ...n.m, ...n.n], env, () => {
         let sum = 0;
         each(n.k, env, () => {
-          sum += valueOf(n.a, env, memory) * valueOf(n.b, env, memory);
+          sum += termValue(n.a, env, memory) * termValue(n.b, env, memory);
         });
         env.set("sum", sum);
         store(n.stores, env, memory);
@@ -186,18 +186,18 @@ function nest(n: Nest, env: Env, memory: Memory) {
       return each(n.rows, env, () => {
         each([n.target], env, () => put(n.into.buffer, n.into.index, 0, env, memory));
         each(n.over, env, () => {
-          const at = valueOf(n.index, env, memory);
+          const at = termValue(n.index, env, memory);
           if (at < 0 || at >= extentOf(n.target, env)) return;
-          const value = valueOf(n.value, env, memory);
+          const value = termValue(n.value, env, memory);
           env.set(n.target.v, at);
-          const now = valueOf(loadOf(n), env, memory);
+          const now = termValue(loadOf(n), env, memory);
           put(n.into.buffer, n.into.index, now + value, env, memory);
         });
       });
     case "top":
       return each(n.rows, env, () => {
         const all: [number, number][] = [];
-        each([n.over], env, () => all.push([valueOf(n.element, env, memory), env.get(n.over.v) as number]));
+        each([n.over], env, () => all.push([termValue(n.element, env, memory), env.get(n.over.v) as number]));
         all.sort((a, b) => b[0] - a[0] || a[1] - b[1]);
         const chosen = new Set<number>();
         each([n.slot], env, () => {
@@ -230,16 +230,16 @@ function statements(body: readonly Stmt[], env: Env, memory: Memory) {
       case "let":
       case "var":
       case "set":
-        env.set(s.name, valueOf(s.value, env, memory));
+        env.set(s.name, termValue(s.value, env, memory));
         break;
       case "alloc":
         memory.set(s.buffer, new Float64Array(elements(s.buffer)));
         break;
       case "store":
-        put(s.buffer, s.index, valueOf(s.value, env, memory), env, memory);
+        put(s.buffer, s.index, termValue(s.value, env, memory), env, memory);
         break;
       case "if":
-        statements(valueOf(s.cond, env, memory) ? s.then : s.otherwise, env, memory);
+        statements(termValue(s.cond, env, memory) ? s.then : s.otherwise, env, memory);
         break;
       case "barrier":
         break;
@@ -247,7 +247,7 @@ function statements(body: readonly Stmt[], env: Env, memory: Memory) {
         statements(s.meaning, env, memory);
         break;
       case "for": {
-        const [from, to] = [valueOf(s.from, env, memory), valueOf(s.to, env, memory)];
+        const [from, to] = [termValue(s.from, env, memory), termValue(s.to, env, memory)];
         const at: number[] = [];
         for (let i = from; i < to; i += s.step) at.push(i);
         if (s.bind === "vector") at.reverse();

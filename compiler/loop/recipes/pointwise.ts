@@ -1,35 +1,53 @@
 // Point-wise nests: one vector loop along the axis that most accesses walk contiguously, everything else around it,
 // divided among threads.
-
 import { int } from "../../lower/expr.js";
 import type { Nest } from "../../lower/nest.js";
+import { applied, type Directive } from "../directives.js";
 import { loop, type Stmt, storeS } from "../ir.js";
-import { bestVector, blocked, fuse, inOrder, overThreads, type Span, spanOf, type Work } from "../spans.js";
+import { bestVector, freshName, fuse, inOrder, maxCount, type Span, spanOf, type Work } from "../spans.js";
 
 /** Elements a thread takes at a time: long enough to amortise a loop, short enough to divide evenly. */
 const BLOCK = 256;
+/** Units of work that are enough for an even static division. */
+const UNITS = 64;
 
 export function pointwise(nest: Nest & { form: "map" }): readonly Stmt[] {
   const fused = fuse([nest.axes.map(spanOf)], [false], { terms: [], stores: nest.stores });
   const spans = fused.groups[0] as readonly Span[];
-  const { body, vector } = vectorised(spans, fused.work);
-  if (!vector) return overThreads([], body);
-  const outer = spans.filter((s) => s !== vector);
-  if (vector.max <= BLOCK) return overThreads(outer, [loop(vector.v, int(0), vector.extent, body, "vector")]);
-  const { blocks, inner } = blocked(vector, BLOCK, body, "vector");
-  return overThreads([...outer, blocks], [inner]);
+  const body = storesOf(fused.work);
+  // A single element is a loop of one.
+  if (spans.length === 0) return [loop(freshName("once"), int(0), int(1), body, "thread")];
+  return applied(inOrder(spans, body), pointwiseSchedule(spans, fused.work));
 }
 
-/** All stores, and the span to vectorise along (none: a single element). */
-export function vectorised(spans: readonly Span[], work: Work): { body: readonly Stmt[]; vector: Span | undefined } {
-  return { body: work.stores.map((s) => storeS(s.buffer, s.index, s.value)), vector: bestVector(spans, work)?.span };
+/** Vector axis innermost, in blocks; as many leading loops as an even division takes become one, for the threads. */
+export function pointwiseSchedule(spans: readonly Span[], work: Work): readonly Directive[] {
+  const vector = (bestVector(spans, work) as { span: Span }).span; // there is a span
+  const out: Directive[] = [];
+  let outer = spans.filter((s) => s !== vector);
+  if (spans.length > 1) out.push({ do: "reorder", order: [...outer.map((s) => s.v), vector.v] });
+  if (vector.max > BLOCK || outer.length === 0) {
+    const blocks = freshName(`${vector.v}_block`);
+    out.push({ do: "split", loop: vector.v, size: BLOCK, blocks });
+    outer = [...outer, { v: blocks, extent: vector.extent, max: Math.ceil(vector.max / BLOCK) }];
+  }
+  let lead = 1;
+  while (lead < outer.length && maxCount(outer.slice(0, lead)) < UNITS) lead++;
+  let divided = (outer[0] as Span).v;
+  if (lead > 1) {
+    divided = freshName("unit");
+    out.push({ do: "fuse", loops: outer.slice(0, lead).map((s) => s.v), flat: divided });
+  }
+  return [...out, { do: "bind", loop: divided, to: "thread" }, { do: "bind", loop: vector.v, to: "vector" }];
 }
-/** The same inside a row: loops in order, the vector one innermost. */
+
+const storesOf = (work: Work): readonly Stmt[] => work.stores.map((s) => storeS(s.buffer, s.index, s.value));
+/** The same inside a row, by one thread: loops in order, the vector one innermost. */
 export function mapLoops(spans: readonly Span[], work: Work, vectors: boolean): readonly Stmt[] {
-  const { body, vector } = vectorised(spans, work);
-  if (!vector || !vectors) return inOrder(spans, body);
-  return inOrder(
-    spans.filter((s) => s !== vector),
-    [loop(vector.v, int(0), vector.extent, body, "vector")],
-  );
+  const vector = bestVector(spans, work)?.span;
+  if (!vector || !vectors) return inOrder(spans, storesOf(work));
+  return applied(inOrder(spans, storesOf(work)), [
+    { do: "reorder", order: [...spans.filter((s) => s !== vector).map((s) => s.v), vector.v] },
+    { do: "bind", loop: vector.v, to: "vector" },
+  ]);
 }

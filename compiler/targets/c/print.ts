@@ -4,8 +4,9 @@
 // still, and one per lane otherwise. Guarded loads never touch an address that their guard excludes.
 import { labelWords } from "../../../dsl/random.js";
 import { exprsOf, type Instruction, type Kernel, type Place, type Stmt, statements, THREADS } from "../../loop/ir.js";
-import { type Interval, interval, linear, namesOf, offset, sub, termsOf } from "../../loop/terms.js";
+import { ceilDiv, type Interval, interval, linear, namesOf, offset, sub, termsOf } from "../../loop/terms.js";
 import { type Buffer, type Expr, elements, partsOf, type Type } from "../../lower/expr.js";
+import { prelude } from "./prelude.js";
 import { type Form, spelling } from "./spelling.js";
 import { bytesOf, cType, type Storage, storageOf } from "./storage.js";
 
@@ -21,15 +22,32 @@ export interface PrintedKernel {
 }
 /** How names of buffers, variables and locals are written: readable, or numbered so that equal kernels are equal text. */
 export type Naming = (name: string) => string;
-export const readable: Naming = (name) => {
-  const text = name.replace(/[^A-Za-z0-9_]/g, "_");
-  return taken.has(text) || /^\d/.test(text) ? `${text}_` : text;
-};
-/** A kernel's own parameters, the prelude's short names, and C's keywords. */
-const taken = new Set(
-  `b v c l_ block transpose8 auto break case char const continue default do double else enum extern float for goto if inline int long
-  register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while`.split(/\s+/),
-);
+/** Names as they are, but for the numbers that made them unique in the process: a kernel's text depends on the kernel alone. */
+export function readable(): Naming {
+  const seen = new Map<string, string>();
+  const used = new Set(taken);
+  return (name) => {
+    const known = seen.get(name);
+    if (known) return known;
+    const stem = name
+      .replace(/(_\d+)+$/, "")
+      .replace(/[^A-Za-z0-9_]/g, "_")
+      .replace(/^(?=\d|$)/, "_");
+    let text = stem;
+    for (let n = 2; used.has(text); n++) text = `${stem}_${n}`;
+    used.add(text);
+    seen.set(name, text);
+    return text;
+  };
+}
+/** A kernel's own parameters, what the prelude defines, and C's keywords. */
+const taken = new Set([
+  ...`b v c l_ floor1 floor8 ceil1 ceil8 trunc1 trunc8 auto break case char const continue default do double else enum extern float for goto if inline int long register restrict return
+  short signed sizeof static struct switch typedef union unsigned void volatile while`.split(/\s+/),
+  ...[...prelude.matchAll(/^#define (\w+)|^(?:INLINE|static)[^;{=(]*?\b(\w+)[[(]|^typedef [^;]*?\b(\w+) __attribute__/gm)].map(
+    (m) => m[1] ?? m[2] ?? m[3] ?? "",
+  ),
+]);
 export function numbered(): Naming {
   const seen = new Map<string, string>();
   return (name) => {
@@ -54,7 +72,7 @@ const lane: Mode = { kind: "lane" };
 const isWide = (i: Interval) => i.lo < -(2 ** 31) || i.hi > 2 ** 31 - 1;
 const vectorType = { real: "f32x8", int: "i32x8", bool: "i32x8" } as const;
 
-export function printKernel(kernel: Kernel, outer: ReadonlyMap<string, Interval>, naming: Naming = readable): PrintedKernel {
+export function printKernel(kernel: Kernel, outer: ReadonlyMap<string, Interval>, naming: Naming = readable()): PrintedKernel {
   return new Printer(kernel, outer, naming).print();
 }
 
@@ -124,7 +142,7 @@ class Printer {
     if (names.has(THREADS)) this.#line(`const int32_t ${this.naming(THREADS)} = c->n_threads;`);
     this.#hold(THREADS, "int", false, false);
     this.#body(kernel.body);
-    const head = `void k_${this.naming(kernel.name)}(void *const *b, const int32_t *v, const struct mallard_context *c) {`;
+    const head = `void k_${kernel.name.replace(/[^A-Za-z0-9_]/g, "_")}(void *const *b, const int32_t *v, const struct mallard_context *c) {`;
     return {
       name: kernel.name,
       source: [head, ...this.#lines, "}"].join("\n"),
@@ -274,7 +292,7 @@ class Printer {
         const whole = `ld_${storage}_8(${this.#address(e, one)})`;
         if (!e.inside) return whole;
         if (!this.#varies(e.inside)) return `(${this.#expr(e.inside, one)} ? ${whole} : (${type}){})`;
-        const guard = this.naming(`g${this.#fresh++}`);
+        const guard = this.naming(`g${this.#fresh++}_`);
         const each = `ld_${storage}_1(${this.#address(e, lane)})`;
         const lanes = `LANES8(${type}, ${guard}[l_] ? ${e.type === "bool" ? `-(int32_t)${each}` : each} : 0)`;
         return `({ const i32x8 ${guard} = ${this.#expr(e.inside, eight)}; all8(${guard}) ? ${whole} : ${lanes}; })`;
@@ -363,7 +381,7 @@ class Printer {
       return this.#line(`EACH8(${this.#buffer(p.buffer)}[${this.#expr(at, lane)}][l_] = ${as(lane)});`);
     }
     if (this.#contiguous(p)) return this.#line(`st_${storage}_8(${this.#address(p, one)}, ${as(eight)});`);
-    const name = this.naming(`s${this.#fresh++}`);
+    const name = this.naming(`s${this.#fresh++}_`);
     const type = storage === "i32" || storage === "bool" ? "i32x8" : "f32x8";
     const element = storage === "bool" ? `-${name}[l_]` : `${name}[l_]`;
     this.#line(`{ const ${type} ${name} = ${as(eight)}; EACH8(st_${storage}_1(${this.#address(p, lane)}, ${element})); }`);
@@ -406,13 +424,17 @@ class Printer {
             this.#line(`const int32_t ${v} = c->tid;`);
             this.#body(s.body);
           });
-        const n = this.naming(`${s.v}_n`);
+        // Thread t runs iterations ⌊n·t / threads⌋ … ⌊n·(t+1) / threads⌋.
+        const trips = this.#expr(s.step === 1 ? sub(s.to, s.from) : ceilDiv(sub(s.to, s.from), s.step), one);
+        const share = (t: string) => `(int32_t)((int64_t)${trips} * ${t} / c->n_threads)`;
+        const at = (t: string) => {
+          const steps = s.step === 1 ? share(t) : `${share(t)} * ${s.step}`;
+          return start === "0" ? steps : `${start} + ${steps}`;
+        };
+        const last = this.naming(`${v}#end`);
         return this.#inBlock("{", () => {
-          this.#line(`const int64_t ${n} = ((int64_t)(${end}) - (${start}) + ${s.step - 1}) / ${s.step};`);
-          this.#inBlock(
-            `for (int32_t ${v} = (${start}) + (int32_t)(${n} * c->tid / c->n_threads) * ${s.step}, ${v}_end = (${start}) + (int32_t)(${n} * (c->tid + 1) / c->n_threads) * ${s.step}; ${v} < ${v}_end; ${v} += ${s.step}) {`,
-            () => this.#body(s.body),
-          );
+          this.#line(`const int32_t ${last} = ${at("(c->tid + 1)")};`);
+          this.#inBlock(`for (int32_t ${v} = ${at("c->tid")}; ${v} < ${last}; ${v} += ${s.step}) {`, () => this.#body(s.body));
         });
       }
       case "vector":
@@ -423,6 +445,7 @@ class Printer {
     if (s.step !== 1 || this.#vector !== undefined || !this.#vectorisable(s)) {
       return this.#inBlock(`for (int32_t ${v} = ${start}; ${v} < ${end}; ${v} += ${s.step}) {`, () => this.#body(s.body));
     }
+    const bound = this.naming(`${v}#end`);
     const trip = sub(s.to, s.from);
     const length = linear(trip);
     const count = length.of.size === 0 ? length.constant : undefined;
@@ -442,8 +465,8 @@ class Printer {
     this.#inBlock("{", () => {
       this.#line(`int32_t ${v} = ${start};`);
       if (count === 8) return body(true)();
-      if (count === undefined) this.#line(`const int32_t ${v}_end = ${end};`);
-      const last = count === undefined ? `${v}_end` : end;
+      if (count === undefined) this.#line(`const int32_t ${bound} = ${end};`);
+      const last = count === undefined ? bound : end;
       this.#inBlock(`for (; ${v} + 8 <= ${last}; ${v} += 8) {`, body(true));
       if (count === undefined || count % 8 !== 0) this.#inBlock(`for (; ${v} < ${last}; ${v}++) {`, body(false));
     });

@@ -1,0 +1,409 @@
+// Contractions, the mechanism: the blocked product of Goto and van de Geijn ("Anatomy of high-performance matrix multiplication", 2008).
+// b is packed into panels of 16 columns that stay in L2, a is read in place where it is a plain array walked by fixed
+// strides (or packed into panels of 6 rows), and a register block multiplies 6 rows by one panel. What a and b are
+// made of is computed while packing; what becomes of the sum is computed from the block while it is in L1.
+//
+// Bits: k runs in chunks of 256, an fma chain from 0 in each; chunks are added in order. No blocking below changes that.
+import { apply, type Buffer, type Expr, int, load, variable } from "../lower/expr.js";
+import type { Nest, Store } from "../lower/nest.js";
+import { CHUNK } from "./fold.js";
+import { useS } from "./instructions.js";
+import { allocS, ifS, letS, loop, type Place, type Stmt, storeS, THREADS, tile } from "./ir.js";
+import { affinity, count, freshName, fuse, type Indexed, indexed, maxCount, type Span, spanOf, unflatten, uniform } from "./spans.js";
+import { add, ceilDiv, coefficient, idiv, imax, imin, imod, less, mul, offset, rename, sub } from "./terms.js";
+
+export const ROWS = 6;
+export const COLUMNS = 16;
+/** What recipes choose (recipes/contraction.ts); none of it changes bits. */
+export interface ContractionSchedule {
+  /** Rows of a and columns of b that are blocked together, in multiples of 6 and of 16. */
+  readonly rowBlock: number;
+  readonly columnBlock: number;
+  /** Rows between which partial sums wait in memory, where there are several chunks and an epilogue. */
+  readonly rowGroup: number;
+  readonly divide: "rows" | "columns";
+  /** Operands read in place rather than packed. */
+  readonly aInPlace: boolean;
+  readonly bInPlace: boolean;
+  /** The sum is the stored value: partial sums wait in the result itself. */
+  readonly cInPlace: boolean;
+}
+
+/** The nest with its axes fused and turned so that n is the direction in which results are contiguous. */
+export interface Product {
+  readonly batch: readonly Span[];
+  readonly m: readonly Span[];
+  readonly n: readonly Span[];
+  readonly k: readonly Span[];
+  readonly a: Expr;
+  readonly b: Expr;
+  readonly stores: readonly Store[];
+}
+
+export function productOf(nest: Nest & { form: "contract" }): Product {
+  const groups = [nest.batch, nest.m, nest.n, nest.k].map((g) => g.map(spanOf));
+  const fused = fuse(groups, [false, false, false, true], { terms: [nest.a, nest.b], stores: nest.stores });
+  const [batch, m, n, k] = fused.groups as readonly [readonly Span[], readonly Span[], readonly Span[], readonly Span[]];
+  const [a, b] = fused.work.terms as readonly [Expr, Expr];
+  const { stores } = fused.work;
+  const contiguous = (spans: readonly Span[]) => Math.max(-Infinity, ...spans.map((s) => affinity(s.v, { terms: [], stores })));
+  const turn = contiguous(m) > contiguous(n) || (contiguous(m) === contiguous(n) && maxCount(n) < maxCount(m) && maxCount(n) < COLUMNS);
+  const lastContiguous = (spans: readonly Span[]) => {
+    const best = spans.reduce<Span | undefined>(
+      (x, s) => (x && affinity(x.v, { terms: [], stores }) >= affinity(s.v, { terms: [], stores }) ? x : s),
+      undefined,
+    );
+    return best ? [...spans.filter((s) => s !== best), best] : spans;
+  };
+  return turn ? { batch, m: n, n: lastContiguous(m), k, a: b, b: a, stores } : { batch, m, n: lastContiguous(n), k, a, b, stores };
+}
+
+/** An f32 array read at fixed strides along single spans, without a guard. */
+export function plain(
+  e: Expr,
+  row: readonly Span[],
+  k: readonly Span[],
+): { buffer: Buffer; index: readonly Expr[]; row: number; k: number } | undefined {
+  if (e.kind !== "load" || e.inside || e.buffer.dtype !== "f32" || row.length > 1 || k.length > 1) return undefined;
+  const at = offset(e.buffer, e.index);
+  const steps = [row, k].map(([s]) => (s ? coefficient(at, s.v) : 0));
+  const [r, d] = steps;
+  return r === undefined || d === undefined ? undefined : { buffer: e.buffer, index: e.index, row: r, k: d };
+}
+/** The one store of the bare sum, contiguous along the last n span. */
+export function plainStore(p: Product): { store: Store; row: number } | undefined {
+  const [store, ...others] = p.stores;
+  if (!store || others.length || store.value.kind !== "local" || store.buffer.dtype !== "f32" || p.m.length > 1 || !uniform(p.n, COLUMNS))
+    return undefined;
+  const at = offset(store.buffer, store.index);
+  const last = p.n.at(-1);
+  const row = p.m[0] ? coefficient(at, p.m[0].v) : 0;
+  return last && coefficient(at, last.v) === 1 && row !== undefined ? { store, row } : undefined;
+}
+
+export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stmt[] {
+  const [M, N, K] = [count(p.m), count(p.n), count(p.k)];
+  const kMax = maxCount(p.k);
+  const several = !(K.kind === "num" && K.value <= CHUNK);
+  const depthMax = Math.max(1, Math.min(CHUNK, kMax));
+  const name = (stem: string) => freshName(stem);
+  const v = {
+    thread: name("thread"),
+    lo: name("lo"),
+    hi: name("hi"),
+    batch: name("batch"),
+    m0: name("m_first"),
+    m1: name("m_last"),
+    n0: name("n_first"),
+    n1: name("n_last"),
+    mg: name("m_group"),
+    mgEnd: name("m_group_end"),
+    j0: name("j_block"),
+    j1: name("j_end"),
+    k0: name("k_chunk"),
+    depth: name("depth"),
+    i0: name("i_block"),
+    i1: name("i_end"),
+    j: name("j"),
+    width: name("width"),
+    panel: name("panel"),
+    i: name("i"),
+    rows: name("rows"),
+    kk: name("k"),
+    r: name("row"),
+    lane: name("lane"),
+    step: name("k"),
+  };
+  const x = Object.fromEntries(Object.entries(v).map(([key, n]) => [key, variable(n)])) as { readonly [P in keyof typeof v]: Expr };
+  const panels = s.columnBlock / COLUMNS;
+  const evenN = N.kind === "num" && N.value % COLUMNS === 0;
+
+  // b in panels: [panel][depth][16].
+  const packedB = tile("b_panel", "f32", panels, depthMax, COLUMNS);
+  // a in panels: [panel][depth][6]; one row of padding, since transposition writes whole vectors.
+  const packedA = tile("a_panel", "f32", Math.ceil(s.rowBlock / ROWS), depthMax + 1, ROWS);
+  const wait = several && !s.cInPlace;
+  const sums = wait ? tile("sums", "f32", s.rowGroup, s.columnBlock) : tile("sums", "f32", several ? s.rowGroup : ROWS, COLUMNS);
+  const sumsStride = wait ? s.columnBlock : COLUMNS;
+  const sumAt = (r: Expr, c: Expr): readonly Expr[] => (several ? [sub(add(x.i, r), x.mg), wait ? add(sub(x.j, x.j0), c) : c] : [r, c]);
+
+  const nAt = (lane: Expr) => indexed(p.n, x.j, lane, COLUMNS);
+  const mAt = (base: Expr, r: Expr) => indexed(p.m, base, r, ROWS);
+  const scratch = tile("square", "f32", 8, 8);
+
+  const packB = panelPacker({
+    value: p.b,
+    across: p.n,
+    k: p.k,
+    base: x.j,
+    width: COLUMNS,
+    full: evenN ? undefined : apply("eq", "bool", x.width, int(COLUMNS)),
+    have: x.width,
+    target: (kk, lane) => ({ buffer: packedB, index: [x.panel, kk, lane] }),
+    stride: COLUMNS,
+    k0: x.k0,
+    depth: x.depth,
+    square: scratch,
+    pad: true,
+  });
+  const packA = panelPacker({
+    value: p.a,
+    across: p.m,
+    k: p.k,
+    base: x.i,
+    width: ROWS,
+    full: apply("eq", "bool", x.rows, int(ROWS)),
+    have: x.rows,
+    target: (kk, lane) => ({ buffer: packedA, index: [idiv(sub(x.i, x.i0), int(ROWS)), kk, lane] }),
+    stride: ROWS,
+    k0: x.k0,
+    depth: x.depth,
+    square: scratch,
+    pad: false,
+  });
+
+  const plainA = plain(p.a, p.m, p.k);
+  const plainB = plain(p.b, p.n, p.k);
+  const placeOf = (q: { buffer: Buffer; index: readonly Expr[] }, row: readonly Span[], at: Expr): Place => {
+    const to = new Map<string, Expr>();
+    if (row[0]) to.set(row[0].v, at);
+    if (p.k[0]) to.set(p.k[0].v, x.k0);
+    return { buffer: q.buffer, index: rename(q.index, to) };
+  };
+  const aPlace: Place =
+    s.aInPlace && plainA ? placeOf(plainA, p.m, x.i) : { buffer: packedA, index: [idiv(sub(x.i, x.i0), int(ROWS)), int(0), int(0)] };
+  const [as, ak] = s.aInPlace && plainA ? [plainA.row, plainA.k] : [1, ROWS];
+  const packedPlace: Place = { buffer: packedB, index: [x.panel, int(0), int(0)] };
+  const bDirect = s.bInPlace && plainB ? placeOf(plainB, p.n, x.j) : undefined;
+  const use = (b: Place, bk: number, c: Place, cs: number): Stmt =>
+    useS("block", [aPlace, b, c], [x.rows, x.depth, int(as), int(ak), int(bk), int(cs), several ? apply("gt", "bool", x.k0, int(0)) : int(0)]);
+
+  // The block, then what becomes of its sums.
+  const direct = plainStore(p);
+  const toSums = (b: Place, bk: number): Stmt => use(b, bk, { buffer: sums, index: sumAt(int(0), int(0)) }, sumsStride);
+  const epilogue = (width: Expr): readonly Stmt[] => {
+    const here = nAt(x.lane);
+    const stores = (to: Indexed): readonly Stmt[] => {
+      const lanes = (e: readonly Expr[]) => rename(rename(e, here.to), new Map([...to.to, ["sum", load(sums, sumAt(x.r, x.lane))]]));
+      return p.stores.map((st) => storeS(st.buffer, lanes(st.index), lanes([st.value])[0] as Expr));
+    };
+    const row = mAt(x.i, x.r);
+    return [
+      ...here.lets,
+      loop(v.r, int(0), x.rows, [...row.lets, ...row.inner, loop(v.lane, int(0), width, [...here.inner, ...stores(row)], "vector")]),
+    ];
+  };
+  const last = (body: readonly Stmt[]): readonly Stmt[] => (several ? [ifS(apply("ge", "bool", add(x.k0, x.depth), K), body)] : body);
+  const viaSums = (b: Place, bk: number, width: Expr): readonly Stmt[] => [toSums(b, bk), ...last(epilogue(width))];
+  const full = (b: Place, bk: number): readonly Stmt[] => {
+    if (!direct || !s.cInPlace) return viaSums(b, bk, int(COLUMNS));
+    const here = nAt(int(0));
+    const row = mAt(x.i, int(0));
+    const index = rename(rename(direct.store.index, here.to), row.to);
+    return [...here.lets, ...row.lets, use(b, bk, { buffer: direct.store.buffer, index }, direct.row)];
+  };
+  const bk = bDirect && plainB ? plainB.k : COLUMNS;
+  const tiles = (body: readonly Stmt[]): Stmt => loop(v.i, x.i0, x.i1, [letS(v.rows, imin(int(ROWS), sub(x.i1, x.i))), ...body], "serial", ROWS);
+  const isFull = apply("eq", "bool", x.width, int(COLUMNS));
+  const blockLoops: Stmt = loop(
+    v.j,
+    x.j0,
+    x.j1,
+    [
+      letS(v.width, evenN ? int(COLUMNS) : imin(int(COLUMNS), sub(x.j1, x.j))),
+      letS(v.panel, idiv(sub(x.j, x.j0), int(COLUMNS))),
+      ...(evenN
+        ? [tiles(full(bDirect ?? packedPlace, bk))]
+        : [ifS(isFull, [tiles(full(bDirect ?? packedPlace, bk))], [tiles(viaSums(packedPlace, COLUMNS, x.width))])]),
+    ],
+    "serial",
+    COLUMNS,
+  );
+  const packColumns: Stmt = loop(
+    v.j,
+    x.j0,
+    x.j1,
+    [
+      letS(v.width, evenN ? int(COLUMNS) : imin(int(COLUMNS), sub(x.j1, x.j))),
+      letS(v.panel, idiv(sub(x.j, x.j0), int(COLUMNS))),
+      ...(bDirect ? [ifS(apply("lt", "bool", x.width, int(COLUMNS)), packB)] : packB),
+    ],
+    "serial",
+    COLUMNS,
+  );
+  const packRows: readonly Stmt[] = s.aInPlace ? [] : [tiles(packA)];
+
+  const kLoop = (body: readonly Stmt[]): Stmt =>
+    loop(v.k0, int(0), several ? imax(K, int(1)) : int(1), [letS(v.depth, several ? imin(int(CHUNK), sub(K, x.k0)) : K), ...body], "serial", CHUNK);
+  const rowBlocks: Stmt = loop(
+    v.i0,
+    x.mg,
+    x.mgEnd,
+    [letS(v.i1, imin(add(x.i0, int(s.rowBlock)), x.mgEnd)), ...packRows, blockLoops],
+    "serial",
+    s.rowBlock,
+  );
+  const columnBlocks: Stmt = loop(
+    v.j0,
+    x.n0,
+    x.n1,
+    [letS(v.j1, imin(add(x.j0, int(s.columnBlock)), x.n1)), kLoop([...(bDirect && evenN ? [] : [packColumns]), rowBlocks])],
+    "serial",
+    s.columnBlock,
+  );
+  const group = several;
+  const rowGroups: readonly Stmt[] = group
+    ? [loop(v.mg, x.m0, x.m1, [letS(v.mgEnd, imin(add(x.mg, int(s.rowGroup)), x.m1)), columnBlocks], "serial", s.rowGroup)]
+    : [letS(v.mg, x.m0), letS(v.mgEnd, x.m1), columnBlocks];
+
+  // Units of work are panels of the divided direction, over all batches: each thread takes a contiguous run.
+  const unit = s.divide === "rows" ? ROWS : COLUMNS;
+  const size = s.divide === "rows" ? M : N;
+  const perBatch = ceilDiv(size, unit);
+  const batches = count(p.batch);
+  const all = mul(batches, perBatch);
+  const start = mul(sub(imax(x.lo, mul(x.batch, perBatch)), mul(x.batch, perBatch)), int(unit));
+  const end = imin(mul(sub(imin(x.hi, mul(add(x.batch, int(1)), perBatch)), mul(x.batch, perBatch)), int(unit)), size);
+  const range = [letS(v.m0, s.divide === "rows" ? start : int(0)), letS(v.m1, s.divide === "rows" ? end : M)];
+  const columnRange = [letS(v.n0, s.divide === "columns" ? start : int(0)), letS(v.n1, s.divide === "columns" ? end : N)];
+  const needs = new Set([packColumns, rowBlocks].flatMap((q) => [...allocated(q)]));
+  const allocs = [packedB, ...(s.aInPlace ? [] : [packedA]), sums, scratch].filter((b) => needs.has(b));
+  const space = (b: Buffer) => (b === scratch || (b === sums && !several) ? ("private" as const) : ("scratch" as const));
+  return [
+    ...allocs.map((b) => allocS(b, space(b))),
+    ...(needs.has(scratch) ? zeroed(scratch) : []),
+    loop(
+      v.thread,
+      int(0),
+      variable(THREADS),
+      [
+        letS(v.lo, share(all, x.thread)),
+        letS(v.hi, share(all, add(x.thread, int(1)))),
+        ifS(less(x.lo, x.hi), [
+          loop(v.batch, idiv(x.lo, imax(perBatch, int(1))), idiv(sub(add(x.hi, perBatch), int(1)), imax(perBatch, int(1))), [
+            ...unflatten(p.batch, x.batch),
+            ...range,
+            ...columnRange,
+            ...rowGroups,
+          ]),
+        ]),
+      ],
+      "thread",
+    ),
+  ];
+}
+/** ⌊all · t / threads⌋ without overflow: whole shares, then what is left over. */
+const share = (all: Expr, t: Expr): Expr => {
+  const n = variable(THREADS);
+  return add(mul(idiv(all, n), t), idiv(mul(imod(all, n), t), n));
+};
+function zeroed(square: Buffer): readonly Stmt[] {
+  const [r, l] = [freshName("row"), freshName("lane")];
+  return [
+    loop(r, int(0), int(8), [loop(l, int(0), int(8), [storeS(square, [variable(r), variable(l)], apply("toReal", "real", int(0)))], "vector")]),
+  ];
+}
+function allocated(s: Stmt): ReadonlySet<Buffer> {
+  const out = new Set<Buffer>();
+  const stack: Stmt[] = [s];
+  for (let t = stack.pop(); t; t = stack.pop()) {
+    if (t.s === "store") out.add(t.buffer);
+    if (t.s === "use") for (const q of t.places) out.add(q.buffer);
+    if (t.s === "for") stack.push(...t.body);
+    if (t.s === "if") stack.push(...t.then, ...t.otherwise);
+  }
+  return out;
+}
+
+interface Packing {
+  readonly value: Expr;
+  readonly across: readonly Span[];
+  readonly k: readonly Span[];
+  /** Flat index of the panel's first row or column, and how many it has (`full`: the condition that it has all). */
+  readonly base: Expr;
+  readonly width: number;
+  readonly have: Expr;
+  readonly full: Expr | undefined;
+  readonly target: (kk: Expr, lane: Expr) => Place;
+  readonly stride: number;
+  readonly k0: Expr;
+  readonly depth: Expr;
+  readonly square: Buffer;
+  /** Fill what a partial panel lacks with zeros. */
+  readonly pad: boolean;
+}
+/** Fills one panel [depth][width] from an operand, walking the operand in the direction in which it is contiguous. */
+function panelPacker(p: Packing): readonly Stmt[] {
+  const at = p.value.kind === "load" ? p.value : undefined;
+  const work = { terms: [p.value], stores: [] };
+  const lastK = p.k.at(-1);
+  const lastX = p.across.at(-1);
+  const acrossScore = lastX ? affinity(lastX.v, work) : 0;
+  const kScore = lastK ? affinity(lastK.v, work) : 0;
+  const turned =
+    lastK !== undefined && lastK.max >= 8 && kScore > acrossScore && uniform(p.k, 8) && uniform(p.across, 8) && !(at && at.buffer.dtype !== "f32");
+  const edge = straight(p, p.have, p.pad ? p.width : undefined);
+  const whole = turned ? transposed(p) : straight(p, int(p.width), undefined);
+  return p.full ? [ifS(p.full, whole, edge)] : whole;
+}
+function straight(p: Packing, width: Expr, padTo: number | undefined): readonly Stmt[] {
+  const [kk, lane, rest] = [freshName("k"), freshName("lane"), freshName("lane")];
+  const x = indexed(p.across, p.base, variable(lane), p.width);
+  const k = indexed(p.k, add(p.k0, variable(kk)), int(0), 1 << 30);
+  const value = rename(rename([p.value], x.to), k.to)[0] as Expr;
+  const store = (at: Place, e: Expr) => storeS(at.buffer, at.index, e);
+  return [
+    ...x.lets,
+    loop(kk, int(0), p.depth, [
+      ...k.lets,
+      ...k.inner,
+      loop(lane, int(0), width, [...x.inner, store(p.target(variable(kk), variable(lane)), value)], "vector"),
+      ...(padTo === undefined
+        ? []
+        : [loop(rest, width, int(padTo), [store(p.target(variable(kk), variable(rest)), apply("toReal", "real", int(0)))])]),
+    ]),
+  ];
+}
+/** Squares of 8 × 8, read along k and turned. */
+function transposed(p: Packing): readonly Stmt[] {
+  const [kk, row, lane, tail, r2] = [freshName("k"), freshName("row"), freshName("lane"), freshName("k"), freshName("row")];
+  const whole = p.depth.kind === "num" && p.depth.value % 8 === 0 ? p.depth : sub(p.depth, imod(p.depth, int(8)));
+  const squares: Stmt[] = [];
+  for (let start = 0; start < p.width; start += 8) {
+    const n = Math.min(8, p.width - start);
+    const x = indexed(p.across, p.base, add(variable(row), int(start)), p.width);
+    const k = indexed(p.k, add(p.k0, variable(kk)), variable(lane), 8);
+    const value = rename(rename([p.value], x.to), k.to)[0] as Expr;
+    squares.push(
+      loop(
+        kk,
+        int(0),
+        whole,
+        [
+          ...x.lets,
+          ...k.lets,
+          loop(
+            row,
+            int(0),
+            int(n),
+            [...x.inner, loop(lane, int(0), int(8), [...k.inner, storeS(p.square, [variable(row), variable(lane)], value)], "vector")],
+            "unroll",
+          ),
+          useS("transpose8", [{ buffer: p.square, index: [int(0), int(0)] }, p.target(variable(kk), int(start))], [int(p.stride)]),
+        ],
+        "serial",
+        8,
+      ),
+    );
+  }
+  if (p.depth.kind === "num" && p.depth.value % 8 === 0) return squares;
+  const x = indexed(p.across, p.base, variable(r2), p.width);
+  const k = indexed(p.k, add(p.k0, variable(tail)), int(0), 1 << 30);
+  const value = rename(rename([p.value], x.to), k.to)[0] as Expr;
+  const at = p.target(variable(tail), variable(r2));
+  return [
+    ...squares,
+    ...x.lets,
+    loop(tail, whole, p.depth, [...k.lets, ...k.inner, loop(r2, int(0), int(p.width), [...x.inner, storeS(at.buffer, at.index, value)])]),
+  ];
+}
