@@ -1,0 +1,87 @@
+// How long it takes from a process's start to the end of its first training step: with an empty kernel cache (cold) and
+// again with what that left (warm), against torch.compile with a cache folder of its own.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { isLeft } from "fp-ts/lib/Either.js";
+import { Lines } from "./contestant.js";
+import { sizes } from "./model.js";
+import type { Context, Outcome } from "./parts.js";
+import { torch, torchName } from "./peers.js";
+import { digits, row } from "./results.js";
+import { median } from "./statistics.js";
+
+const BAR: Readonly<Record<string, number>> = { cold: 8, warm: 1.5 };
+const showing = (figures: readonly number[]) => ({ medians: figures, all: figures });
+const STATES = ["cold", "warm"] as const;
+
+async function firstStep(size: string, threads: number, cache: string) {
+  const start = performance.now();
+  const child = new Lines("Mallard", process.execPath, [fileURLToPath(new URL("./first-step.js", import.meta.url)), size, String(threads)], {
+    MALLARD_CACHE: cache,
+  });
+  try {
+    const said: unknown = JSON.parse(await child.line());
+    const phases = typeof said === "object" && said !== null ? said : {};
+    const phase = (name: string) => Number(Reflect.get(phases, name)) / 1e3;
+    return { seconds: (performance.now() - start) / 1e3, load: phase("start") + phase("load"), compile: phase("compile"), run: phase("run") };
+  } finally {
+    child.close();
+  }
+}
+
+export async function compile({ args, progress }: Context): Promise<Outcome> {
+  const notes: string[] = [];
+  const mine = { cold: [] as number[], warm: [] as number[] };
+  const theirs = { cold: [] as number[], warm: [] as number[] };
+  const parts = { cold: [] as Awaited<ReturnType<typeof firstStep>>[], warm: [] as Awaited<ReturnType<typeof firstStep>>[] };
+  let system: string | null = null;
+  let missing = false;
+  const pairs = args.pairs ?? 3;
+  for (let round = 0; round < pairs; round++) {
+    progress(`compile, round ${round + 1} of ${pairs}`);
+    const folder = mkdtempSync(join(tmpdir(), "mallard-bench-"));
+    const own = async (state: "cold" | "warm") => {
+      const m = await firstStep(args.size, args.threads, join(folder, "mallard"));
+      mine[state].push(m.seconds);
+      parts[state].push(m);
+    };
+    const other = async (state: "cold" | "warm") => {
+      if (missing) return;
+      const t = await torch("compile", sizes[args.size], args.threads, args.peers, join(folder, "torch"));
+      if (isLeft(t)) {
+        missing = true;
+        notes.push(`skipped: ${t.left}`);
+        return;
+      }
+      t.right.contestant.close();
+      system = `${torchName("compile")}: ${t.right.contestant.detail}`;
+      theirs[state].push(t.right.firstSeconds);
+    };
+    try {
+      for (const state of STATES) for (const go of round % 2 === 0 ? [own, other] : [other, own]) await go(state);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }
+  const rows = STATES.map((state) =>
+    row({
+      part: "compile",
+      what: `first step ${args.size}, ${state}`,
+      unit: "s",
+      better: "less",
+      ours: showing(mine[state]),
+      against: torchName("compile"),
+      theirs: missing ? null : showing(theirs[state]),
+      bar: args.size === "tiny" ? { on: "ours", limit: BAR[state] as number } : undefined,
+    }),
+  );
+  for (const state of STATES) {
+    const of = (name: "load" | "compile" | "run") => digits(median(parts[state].map((p) => p[name])));
+    notes.push(
+      `first step ${args.size}, ${state}: ${of("load")} s to load Node and Mallard, ${of("compile")} s to build and compile, ${of("run")} s to run`,
+    );
+  }
+  return { rows, systems: system === null ? [] : [system], notes };
+}

@@ -1,0 +1,19 @@
+// A fresh process that compiles the training step and runs it once; compile.ts starts it and takes the time. Prints one
+// line of JSON when the step is done: parameters, loss, and the milliseconds of loading, compiling and running.
+const loading = performance.now();
+const { openStep, sizes } = await import("./model.js");
+const { openNative } = await import("./parts.js");
+const { SIZES } = await import("./arguments.js");
+const size = SIZES.find((s) => s === process.argv[2]);
+if (!size) throw new Error(`first-step.js SIZE THREADS: ${process.argv[2]} is no size`);
+const compiling = performance.now();
+const session = await openNative(Number(process.argv[3]));
+const own = await openStep(session, sizes[size]);
+const running = performance.now();
+const { loss } = await own.step();
+const end = performance.now();
+// performance.now() counts from the process's own start.
+process.stdout.write(
+  `${JSON.stringify({ parameters: own.parameters, loss: loss?.[0], start: loading, load: compiling - loading, compile: running - compiling, run: end - running })}\n`,
+);
+session[Symbol.dispose]();

@@ -1,0 +1,112 @@
+// What is measured of ours: the training step of the decoder, as peers/torch_step.py has it (the same sizes, AdamW with
+// the same constants, mean cross-entropy, f32), and matrix products over state that stays on the device.
+import {
+  type AnyTensor,
+  crossEntropy,
+  dot,
+  each,
+  gain,
+  input,
+  inputLeaves,
+  map,
+  mean,
+  model,
+  type Session,
+  type SessionProgram,
+  startTraining,
+  type TrainingPrograms,
+  type TrainingSpec,
+  trainingPrograms,
+  weight,
+} from "../index.js";
+import { adamw, transformer } from "../models/index.js";
+import type { Size } from "./arguments.js";
+
+export interface Sizes {
+  readonly vocab: number;
+  readonly model: number;
+  readonly layer: number;
+  readonly head: number;
+  readonly ff: number;
+  readonly time: number;
+  readonly batch: number;
+}
+export const sizes: Readonly<Record<Size, Sizes>> = {
+  micro: { vocab: 256, model: 64, layer: 2, head: 4, ff: 256, time: 64, batch: 8 },
+  tiny: { vocab: 256, model: 128, layer: 4, head: 4, ff: 512, time: 128, batch: 16 },
+  small: { vocab: 256, model: 384, layer: 6, head: 6, ff: 1536, time: 256, batch: 8 },
+};
+
+type Node = TrainingSpec["loss"];
+type Leaf = TrainingPrograms["params"][number];
+// A handle is the graph's node seen by its axes, and a parameter's handle is a leaf: the session takes them as nodes.
+const nodeOf = (t: AnyTensor): Node => t as unknown as Node;
+const leafOf = (t: AnyTensor): Leaf => t as unknown as Leaf;
+
+/** The step as a program, its weights and optimizer state at their beginning. */
+export async function openStep(session: Session, s: Sizes, o: { readonly profile?: boolean } = {}) {
+  const own = { model: s.model, layer: s.layer, head: s.head, dim: s.model / s.head, ff: s.ff, vocab: s.vocab };
+  const decoder = transformer({ ...own, group: s.head, cq: 0, latent: 0, nope: 0, rope: 0, value: 0 }); // the last are other attentions'
+  const inputs = {
+    tokens: input({ batch: s.batch, time: s.time }, "i32"),
+    following: input({ batch: s.batch, time: s.time }, "i32"),
+    lr: input({}),
+    t: input({}),
+  };
+  const loss = mean(crossEntropy(decoder.apply(decoder.params, { tokens: inputs.tokens }), inputs.following, "vocab"), "batch", "time");
+  const programs = trainingPrograms({
+    name: "bench_step",
+    params: decoder.params,
+    inputs: inputLeaves(inputs),
+    loss: nodeOf(loss),
+    optimizer: each({ "*": adamw({ eps: 1e-8 }) }),
+    lr: nodeOf(inputs.lr),
+    t: nodeOf(inputs.t),
+  });
+  const program = await startTraining(session, o.profile ? { ...programs, step: { ...programs.step, profile: true } } : programs, 1);
+  const count = (l: Leaf) => Object.values(l.axes).reduce<number>((n, e) => n * Number(e), 1);
+  const batch = tokensOf(s);
+  let t = 0;
+  return {
+    program,
+    parameters: programs.params.reduce((n, l) => n + count(l), 0),
+    step: (): ReturnType<SessionProgram["run"]> => program.run({ ...batch, lr: [3e-4], t: [++t] }),
+  };
+}
+/** One batch of bytes, from a fixed generator (Numerical Recipes' linear congruence, high bits). */
+function tokensOf(s: Sizes) {
+  const ids = new Int32Array(s.batch * (s.time + 1));
+  let state = 1;
+  for (let i = 0; i < ids.length; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    ids[i] = Math.floor((state / 2 ** 32) * s.vocab);
+  }
+  const rows = (from: number) =>
+    Int32Array.from({ length: s.batch * s.time }, (_, i) => ids[Math.floor(i / s.time) * (s.time + 1) + (i % s.time) + from] as number);
+  return { tokens: rows(0), following: rows(1) };
+}
+
+/** c ← a·b, all three the session's own: nothing is copied in or out, so a run is the kernel and the call. */
+export async function openProduct(session: Session, n: number): Promise<SessionProgram> {
+  const parts = {
+    a: weight({ m: n }, { k: n }, { std: 1 }),
+    b: weight({ k: n }, { n: n }, { std: 1 }),
+    c: weight({ m: n }, { n: n }, { fill: 0 }),
+  };
+  const product = model(parts, {}, ({ a, b }) => dot(a, b, "k"));
+  const { a, b, c } = product.params;
+  await session.initialise([a, b, c].map(leafOf), 1);
+  return session.program({
+    name: `product${n}`,
+    inputs: {},
+    outputs: {},
+    updates: [{ leaf: leafOf(c), value: nodeOf(product.bound({})) }],
+  });
+}
+/** One addition: what a run costs beside its kernels. */
+export async function openNothing(session: Session): Promise<SessionProgram> {
+  const counter = model({ calls: gain({ one: 1 }) }, {}, ({ calls }) => map(calls, (x) => x + 1));
+  const leaf = leafOf(counter.params.calls);
+  await session.initialise([leaf], 1);
+  return session.program({ name: "nothing", inputs: {}, outputs: {}, updates: [{ leaf, value: nodeOf(counter.bound({})) }] });
+}

@@ -1,0 +1,36 @@
+// What the parts of the benchmark have in common.
+import { isLeft } from "fp-ts/lib/Either.js";
+import { openSession, type Session } from "../index.js";
+import type { Arguments } from "./arguments.js";
+import type { Contestant } from "./contestant.js";
+import type { Row } from "./results.js";
+
+export interface Outcome {
+  readonly rows: readonly Row[];
+  readonly systems: readonly string[];
+  readonly notes: readonly string[];
+}
+export interface Context {
+  readonly args: Arguments;
+  readonly progress: (line: string) => void;
+}
+
+export async function openNative(threads: number): Promise<Session> {
+  const s = await openSession("native", { threads });
+  if (isLeft(s)) throw s.left;
+  return s.right;
+}
+/** Seconds of each call, as many as fit (three at least). */
+export async function repeated(seconds: number, call: () => Promise<unknown>): Promise<readonly number[]> {
+  const out: number[] = [];
+  const end = performance.now() + seconds * 1e3;
+  for (let start = performance.now(); out.length < 3 || start < end; ) {
+    await call();
+    const after = performance.now();
+    out.push((after - start) / 1e3);
+    start = after;
+  }
+  return out;
+}
+/** Ours among the contestants. */
+export const ours = (detail: string, slice: Contestant["slice"], close: () => void): Contestant => ({ name: "Mallard", detail, slice, close });

@@ -1,0 +1,79 @@
+// The systems that a user could take instead. Each is optional: what is missing is Left, a line that says why and what
+// to do, and the comparison goes on without it.
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
+import { type Contestant, Lines, peer } from "./contestant.js";
+import type { Sizes } from "./model.js";
+
+/** The checkout, wherever this file was compiled to. */
+export const ROOT = (() => {
+  let at = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(at, "package.json"))) at = dirname(at);
+  return at;
+})();
+const source = (name: string) => join(ROOT, "bench/peers", name);
+const reason = (e: unknown) => (e instanceof Error ? e.message : String(e));
+
+/** One of the C programs, compiled now and started. */
+async function compiled(name: string, file: string, threads: number): Promise<Either<string, Contestant>> {
+  const folder = mkdtempSync(join(tmpdir(), "mallard-bench-"));
+  try {
+    const program = join(folder, "peer");
+    const cc = process.env.CC || "cc";
+    const done = spawnSync(cc, ["-O2", "-march=native", source(file), "-o", program, "-lpthread", "-ldl"], { encoding: "utf8" });
+    if (done.status !== 0) return left(`${name}: ${cc} cannot compile bench/peers/${file}: ${done.error?.message ?? done.stderr}`);
+    // Its own idle threads must not spin while others are measured.
+    const lines = new Lines(name, program, [String(threads)], { OPENBLAS_NUM_THREADS: String(threads), OPENBLAS_THREAD_TIMEOUT: "20" });
+    return right(peer(name, (await lines.line()).trim(), lines));
+  } catch (e) {
+    return left(`${name}: ${reason(e)}`);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+export const openBlas = (threads: number) => compiled("OpenBLAS", "openblas.c", threads);
+export const peak = (threads: number) => compiled("peak", "peak.c", threads);
+
+export type Mode = "eager" | "compile";
+export const torchName = (mode: Mode) => (mode === "compile" ? "torch.compile" : "PyTorch eager");
+export interface Torch {
+  readonly contestant: Contestant;
+  readonly parameters: number;
+  /** From the process's start to the end of its first step. */
+  readonly firstSeconds: number;
+}
+/** PyTorch's training step, after its first one. `cache`: where torch.compile keeps what it made. */
+export async function torch(mode: Mode, s: Sizes, threads: number, folder: string | null, cache?: string): Promise<Either<string, Torch>> {
+  const name = torchName(mode);
+  const python = folder === null ? "python3" : join(folder, "bin/python");
+  const sizes = [s.vocab, s.model, s.layer, s.head, s.ff, s.time, s.batch].map(String);
+  const start = performance.now();
+  const lines = new Lines(
+    name,
+    python,
+    [source("torch_step.py"), "--mode", mode, "--threads", String(threads), ...sizes],
+    cache === undefined ? {} : { TORCHINDUCTOR_CACHE_DIR: cache, TRITON_CACHE_DIR: join(cache, "triton") },
+  );
+  try {
+    const about: unknown = JSON.parse(await lines.line());
+    const firstSeconds = (performance.now() - start) / 1e3;
+    if (typeof about !== "object" || about === null || !("system" in about) || !("parameters" in about))
+      throw new Error("its first line is not its own");
+    return right({ contestant: peer(name, String(about.system), lines), parameters: Number(about.parameters), firstSeconds });
+  } catch (e) {
+    lines.close();
+    return left(`${name}: ${python}: ${reason(e)} (python3 -m venv DIR && DIR/bin/pip install torch, then --peers DIR)`);
+  }
+}
+/** The present contestants; what is missing is said. */
+export function present<T>(found: readonly Either<string, T>[], skip: (line: string) => void): readonly T[] {
+  return found.flatMap((f) => {
+    if (!isLeft(f)) return [f.right];
+    skip(`skipped: ${f.left}`);
+    return [];
+  });
+}

@@ -1,0 +1,122 @@
+// What a benchmark says, and how it is written down: text on a terminal, a table in Markdown, JSON.
+import { cpus, loadavg, platform, release, totalmem } from "node:os";
+import type { Showing } from "./contestant.js";
+import { median, type Ratio, ratioOf } from "./statistics.js";
+
+export interface Bar {
+  /** What the limit is on. */
+  readonly on: "ratio" | "ours";
+  readonly limit: number;
+  readonly met: boolean;
+}
+export interface Row {
+  readonly part: string;
+  readonly what: string;
+  readonly unit: string;
+  /** Whether more of the unit is better (GFLOP/s) or less (seconds). */
+  readonly better: "more" | "less";
+  /** Medians over the pairs. */
+  readonly ours: number;
+  readonly against: string;
+  /** null: there was nobody to compare with. */
+  readonly theirs: number | null;
+  /** Ours / theirs, pair by pair. */
+  readonly ratio: Ratio | null;
+  /** The best single figures, and ours over theirs: what other work on the machine disturbs least. */
+  readonly best: { readonly ours: number; readonly theirs: number; readonly ratio: number } | null;
+  readonly bar: Bar | null;
+}
+export interface Report {
+  readonly machine: string;
+  readonly load: string;
+  readonly threads: number;
+  readonly systems: readonly string[];
+  readonly rows: readonly Row[];
+  /** Further lines: what was skipped, overheads, conditions. */
+  readonly notes: readonly string[];
+}
+
+export function row(
+  x: Pick<Row, "part" | "what" | "unit" | "better" | "against"> & {
+    readonly ours: Showing;
+    readonly theirs: Showing | null;
+    readonly bar?: { readonly on: Bar["on"]; readonly limit: number } | undefined;
+  },
+): Row {
+  const { ours, theirs, bar, ...same } = x;
+  const ratio = theirs ? ratioOf(ours.medians, theirs.medians) : null;
+  const judged = bar && (bar.on === "ours" ? median(ours.medians) : ratio?.median);
+  const best = ({ all }: Showing) => all.reduce((a, b) => (x.better === "more" ? Math.max(a, b) : Math.min(a, b)));
+  return {
+    ...same,
+    ours: median(ours.medians),
+    theirs: theirs ? median(theirs.medians) : null,
+    ratio,
+    best: theirs ? { ours: best(ours), theirs: best(theirs), ratio: best(ours) / best(theirs) } : null,
+    bar: bar && judged !== undefined ? { ...bar, met: x.better === "more" ? judged >= bar.limit : judged <= bar.limit } : null,
+  };
+}
+
+export const digits = (x: number): string => (x >= 100 ? x.toFixed(0) : x >= 10 ? x.toFixed(1) : x.toFixed(2));
+const cells = (r: Row): readonly string[] => [
+  r.what,
+  `${digits(r.ours)} ${r.unit}`,
+  r.against,
+  r.theirs === null ? "" : `${digits(r.theirs)} ${r.unit}`,
+  r.ratio ? `${r.ratio.median.toFixed(2)} (${r.ratio.min.toFixed(2)}–${r.ratio.max.toFixed(2)})` : "",
+  r.best ? `${r.best.ratio.toFixed(2)} (${digits(r.best.ours)} / ${digits(r.best.theirs)})` : "",
+  r.bar ? `${r.better === "more" ? "≥" : "≤"} ${r.bar.limit}${r.bar.on === "ours" ? ` ${r.unit}` : ""}: ${r.bar.met ? "met" : "missed"}` : "",
+];
+const HEAD = ["", "Mallard", "against", "", "ratio, median (range)", "best/best", "wanted"];
+
+export function columns(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((h, i) => Math.max(h.length, ...rows.map((r) => (r[i] ?? "").length)));
+  const line = (r: readonly string[]) =>
+    r
+      .map((cell, i) => (i === 0 ? cell.padEnd(widths[i] as number) : cell.padStart(widths[i] as number)))
+      .join("  ")
+      .trimEnd();
+  return [line(head), widths.map((w) => "─".repeat(w)).join("  "), ...rows.map(line)].join("\n");
+}
+const CONDITIONS = [
+  "Ratios are Mallard's figure over the other's, of slices that ran one right after the other in changing order: on a shared machine only they hold.",
+  "best/best: of the best single runs. Where other work shares the cores, threads that spin at barriers lose more than others, and this is the fairer ratio.",
+  "GFLOP/s: more is better. ms and s: less is better.",
+];
+
+export const asText = (r: Report): string =>
+  [
+    `${r.machine}, ${r.threads} thread${r.threads === 1 ? "" : "s"}`,
+    ...r.systems,
+    "",
+    columns(HEAD, r.rows.map(cells)),
+    "",
+    ...CONDITIONS,
+    ...r.notes,
+  ].join("\n");
+
+export const asMarkdown = (r: Report, when: Date, command: string): string =>
+  [
+    "# Measured speed",
+    "",
+    `\`${command}\`, ${when.toISOString().slice(0, 10)}, ${r.machine}, ${r.threads} thread${r.threads === 1 ? "" : "s"}; ${r.load}.`,
+    "",
+    ...r.systems.map((s) => `- ${s}`),
+    "",
+    `| ${HEAD.join(" | ")} |`,
+    `|${HEAD.map((_, i) => (i === 0 ? "---" : "---:")).join("|")}|`,
+    ...r.rows.map((x) => `| ${cells(x).join(" | ")} |`),
+    "",
+    ...CONDITIONS.map((c) => `${c}`),
+    "",
+    ...r.notes.map((n) => `- ${n}`),
+    "",
+  ].join("\n");
+
+/** Taken before anything is measured: other work that is under way. */
+export const load = (): string => `load average before the start ${loadavg()[0]?.toFixed(1)}`;
+export function machine(): string {
+  const [first] = cpus();
+  const kind = (first?.model ?? process.arch).trim();
+  return `${kind}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, ${platform()} ${release()}, Node ${process.version}`;
+}

@@ -1,0 +1,29 @@
+// Figures from paired runs. On a machine that does other work too, a time by itself says little: what holds is the ratio
+// of two systems that ran right after each other. Each pair gives one ratio; their median and range are what is reported.
+
+/** The middle of the sorted values, or the mean of the two in the middle; NaN of none. */
+export function median(xs: readonly number[]): number {
+  const s = [...xs].sort((a, b) => a - b);
+  const half = s.length >> 1;
+  return s.length % 2 === 1 ? (s[half] as number) : s.length === 0 ? Number.NaN : ((s[half - 1] as number) + (s[half] as number)) / 2;
+}
+
+export interface Ratio {
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+  readonly pairs: number;
+}
+/** Pair by pair: the first's figure in units of the second's. */
+export function ratioOf(ours: readonly number[], theirs: readonly number[]): Ratio {
+  if (ours.length !== theirs.length || ours.length === 0) throw new Error(`${ours.length} figures cannot be paired with ${theirs.length}`);
+  const ratios = ours.map((x, i) => x / (theirs[i] as number));
+  return { median: median(ratios), min: Math.min(...ratios), max: Math.max(...ratios), pairs: ratios.length };
+}
+
+/** The order in which `count` systems take their turns in a round: each goes first in turn, and neighbours change
+ *  sides, so that nobody always runs after the same one. */
+export function turns(count: number, round: number): readonly number[] {
+  const order = Array.from({ length: count }, (_, i) => (i + (round >> 1)) % count);
+  return round % 2 === 0 ? order : order.reverse();
+}

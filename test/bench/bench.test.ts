@@ -1,0 +1,151 @@
+// The benchmark's own parts: its statistics, arguments and tables, and how it speaks to peers. No timings.
+import { isLeft, isRight, left, right } from "fp-ts/lib/Either.js";
+import { describe, expect, test } from "vitest";
+import { readArguments } from "../../bench/arguments.js";
+import { type Contestant, Lines, peer, rounds } from "../../bench/contestant.js";
+import { present } from "../../bench/peers.js";
+import { asMarkdown, asText, columns, digits, type Report, row } from "../../bench/results.js";
+import { median, ratioOf, turns } from "../../bench/statistics.js";
+
+describe("statistics", () => {
+  test("median of odd, even and no values", () => {
+    expect(median([3, 1, 2])).toBe(2);
+    expect(median([4, 1, 2, 3])).toBe(2.5);
+    expect(median([])).toBeNaN();
+  });
+  test("ratios are taken pair by pair: what slows both cancels out", () => {
+    expect(ratioOf([2, 20, 200], [1, 10, 100])).toEqual({ median: 2, min: 2, max: 2, pairs: 3 });
+    expect(ratioOf([1, 3], [2, 2])).toEqual({ median: 1, min: 0.5, max: 1.5, pairs: 2 });
+    expect(() => ratioOf([1], [])).toThrow("cannot be paired");
+  });
+  test("everyone goes in every round, first and last as often, and after each of the others", () => {
+    const order = Array.from({ length: 6 }, (_, r) => turns(3, r));
+    for (const o of order) expect([...o].sort()).toEqual([0, 1, 2]);
+    for (const at of [0, 2]) expect(order.map((o) => o[at]).sort()).toEqual([0, 0, 1, 1, 2, 2]);
+    const neighbours = order.flatMap((o) => [`${o[0]}${o[1]}`, `${o[1]}${o[2]}`]);
+    expect(new Set(neighbours).size).toBe(6);
+  });
+});
+
+describe("arguments", () => {
+  const read = (line: string) => readArguments(line.split(" ").filter(Boolean));
+  test("everything by default, and what was asked for", () => {
+    expect(read("")).toMatchObject(
+      right({ parts: ["gemm", "step", "compile"], profile: false, size: "tiny", pairs: null, json: false, save: false, peers: null }),
+    );
+    expect(read("all")).toEqual(read(""));
+    expect(read("step --size small --pairs 4 --threads 3 --json --peers /x")).toEqual(
+      right({ parts: ["step"], profile: false, size: "small", pairs: 4, threads: 3, json: true, save: false, peers: "/x", help: false }),
+    );
+    expect(read("profile")).toMatchObject(right({ profile: true }));
+  });
+  test.each([
+    ["gem", "gemm"],
+    ["gemm step", "one thing at a time"],
+    ["--size huge", "micro, tiny, small"],
+    ["--pairs 0", "1 to 1000"],
+    ["--pairs 1.5", "1 to 1000"],
+    ["--threads many", "1 to 1024"],
+    ["--fast", "--fast"],
+    ["profile --save", "--save"],
+  ])("%s is refused, and it says what is right", (line, says) => {
+    const r = read(line);
+    expect(isLeft(r) && r.left).toContain(says);
+  });
+});
+
+describe("results", () => {
+  const speed = { part: "gemm", what: "product 512", unit: "GFLOP/s", better: "more", against: "OpenBLAS" } as const;
+  const of = (...medians: number[]) => ({ medians, all: medians });
+  test("best against best: the greatest of speeds, the least of times", () => {
+    const [ours, theirs] = [
+      { medians: [2], all: [1, 2, 8] },
+      { medians: [4], all: [4, 2] },
+    ];
+    expect(row({ ...speed, ours, theirs }).best).toEqual({ ours: 8, theirs: 4, ratio: 2 });
+    expect(row({ ...speed, better: "less", ours, theirs }).best).toEqual({ ours: 1, theirs: 2, ratio: 0.5 });
+    expect(row({ ...speed, ours, theirs: null }).best).toBeNull();
+  });
+  test("a bar on the ratio: more is better for speed, less for time", () => {
+    const bar = { on: "ratio", limit: 0.8 } as const;
+    expect(row({ ...speed, ours: of(80, 90), theirs: of(100, 100), bar }).bar?.met).toBe(true);
+    expect(row({ ...speed, ours: of(70, 80), theirs: of(100, 100), bar }).bar?.met).toBe(false);
+    const time = { ...speed, unit: "ms", better: "less" } as const;
+    expect(row({ ...time, ours: of(14), theirs: of(10), bar: { on: "ratio", limit: 1.5 } }).bar?.met).toBe(true);
+    expect(row({ ...time, ours: of(16), theirs: of(10), bar: { on: "ratio", limit: 1.5 } }).bar?.met).toBe(false);
+  });
+  test("a bar on our own figure needs no peer; one on a ratio cannot be judged without", () => {
+    const time = { ...speed, unit: "s", better: "less" } as const;
+    expect(row({ ...time, ours: of(1.4), theirs: null, bar: { on: "ours", limit: 1.5 } })).toMatchObject({
+      theirs: null,
+      ratio: null,
+      bar: { met: true },
+    });
+    expect(row({ ...time, ours: of(1.4), theirs: null, bar: { on: "ratio", limit: 1.5 } }).bar).toBeNull();
+  });
+  test("text and Markdown say the same figures", () => {
+    const rows = [row({ ...speed, ours: of(80, 90, 100), theirs: of(100, 100, 100), bar: { on: "ratio", limit: 0.8 } })];
+    const report: Report = { machine: "a machine", load: "load 1", threads: 2, systems: ["OpenBLAS: 0.3"], rows, notes: ["a note"] };
+    for (const text of [asText(report), asMarkdown(report, new Date(0), "npm run bench")])
+      for (const part of ["a machine", "load 1", "90.0 GFLOP/s", "100 GFLOP/s", "0.90 (0.80–1.00)", "≥ 0.8: met", "a note"])
+        expect(text).toContain(part);
+  });
+  test("columns line up", () => {
+    expect(
+      columns(
+        ["", "x"],
+        [
+          ["a", "10"],
+          ["bbb", "5"],
+        ],
+      ),
+    ).toBe("      x\n───  ──\na    10\nbbb   5");
+    expect([0.123, 12.34, 123.4].map(digits)).toEqual(["0.12", "12.3", "123"]);
+  });
+});
+
+describe("contestants", () => {
+  const echo = (script: string) => new Lines("echo", process.execPath, ["-e", script]);
+  test("a peer answers lines with figures", async () => {
+    const lines = echo(
+      'console.log("v1"); require("readline").createInterface({ input: process.stdin }).on("line", (l) => { const [n, s] = l.split(" "); console.log(n, s, 3); })',
+    );
+    expect(await lines.line()).toBe("v1");
+    const p = peer("echo", "v1", lines);
+    expect(await p.slice(7, 0.5)).toEqual([7, 0.5, 3]);
+    p.close();
+  });
+  test("one that ends says why", async () => {
+    await expect(echo('console.error("no module named torch"); process.exit(3)').line()).rejects.toThrow("no module named torch");
+    await expect(new Lines("none", "/no/such/program", []).line()).rejects.toThrow("ENOENT");
+  });
+  test("figures that are none are refused", async () => {
+    const lines = echo('process.stdin.on("data", () => console.log("nan"))');
+    const p = peer("echo", "", lines);
+    await expect(p.slice(1, 1)).rejects.toThrow("no figures");
+    p.close();
+  });
+  test("rounds: each runs once a round, one warm-up apart, the median of each slice is kept", async () => {
+    const log: string[] = [];
+    const fake = (name: string, figures: readonly number[]): Contestant => ({
+      name,
+      detail: "",
+      slice: async (size) => {
+        log.push(`${name}${size}`);
+        return figures;
+      },
+      close: () => undefined,
+    });
+    const [a, b] = [fake("a", [1, 5, 2]), fake("b", [4])];
+    const r = await rounds([a, b], { size: 8, seconds: 0, pairs: 2, progress: () => undefined });
+    expect(log).toEqual(["a8", "b8", "a8", "b8", "b8", "a8"]);
+    expect(r.get(a)).toEqual({ medians: [2, 2], all: [1, 5, 2, 1, 5, 2] });
+    expect(r.get(b)).toEqual({ medians: [4, 4], all: [4, 4] });
+  });
+  test("what is missing is said, and the rest goes on", () => {
+    const said: string[] = [];
+    expect(present([left("no torch"), right(1)], (l) => said.push(l))).toEqual([1]);
+    expect(said).toEqual(["skipped: no torch"]);
+    expect(isRight(right(1))).toBe(true);
+  });
+});
