@@ -41,8 +41,8 @@ const plus = monoid({ x: 0 }, (a, b) => ({ x: a.x + b.x }));
 const times = monoid({ x: 1 }, (a, b) => ({ x: a.x * b.x }));
 const greatest = monoid({ x: -Infinity }, (a, b) => ({ x: Math.max(a.x, b.x) }));
 const least = monoid({ x: Infinity }, (a, b) => ({ x: Math.min(a.x, b.x) }));
-/** The greatest value and its lowest index; 2²⁴ is beyond every index. */
-const firstGreatest = monoid({ v: -Infinity, i: 16777216 }, (a, b) => {
+/** The greatest value and its lowest index; 2²⁴ − 1 is beyond every index, and exact on every device. */
+const firstGreatest = monoid({ v: -Infinity, i: 16777215 }, (a, b) => {
   const left = a.v > b.v || (a.v === b.v && a.i <= b.i);
   return { v: left ? a.v : b.v, i: left ? a.i : b.i };
 });

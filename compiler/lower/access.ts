@@ -37,7 +37,7 @@ export class LoweringBug extends Error {
   override readonly name = "LoweringBug";
 }
 
-export const counterName = (l: Loop): string => `it${l.id}`;
+export const counterName = (l: Loop): string => `it${l.id}_`; // no axis variable ends so
 const counter = (l: Loop): Expr => variable(counterName(l));
 
 /** Position in time of iteration `c`: 0 is the first to run. */

@@ -93,8 +93,10 @@ function contraction(element: Expr, rows: readonly Axis[], over: readonly Axis[]
   const a = [first];
   const b = [second];
   const span = (fs: readonly Expr[]) => new Set(fs.flatMap(rowsOf));
-  for (const f of inner) {
-    if (f === first || f === second) continue;
+  // One occurrence of each started the groups: expressions are shared, and in x·x·y a factor stands twice.
+  const rest = [...inner];
+  for (const f of [first, second]) rest.splice(rest.indexOf(f), 1);
+  for (const f of rest) {
     const grow = (g: Expr[]) => rowsOf(f).filter((r) => !span(g).has(r)).length;
     (grow(a) <= grow(b) ? a : b).push(f);
   }

@@ -19,6 +19,7 @@ import { fuseRows } from "./rows.js";
 import { Tables } from "./tables.js";
 import { toIndex, toReal, translate } from "./translate.js";
 import { orderUpdates } from "./updates.js";
+import { verifyPlan } from "./verify.js";
 
 export interface Program {
   readonly name: string;
@@ -48,7 +49,9 @@ export function lower(p: Program): Either<LowerError, Plan> {
       message: "f64 tensors exist on the js device alone",
       hint: 'cast to "f32", or compile with device: "js"',
     });
-  return right(new Lowering(p, r).plan());
+  const plan = new Lowering(p, r).plan();
+  verifyPlan(plan);
+  return right(plan);
 }
 
 class Lowering {
@@ -414,7 +417,10 @@ class Lowering {
       buffer: (this.#homes.get(f) as Home).buffer,
       index: [
         ...(this.#homes.get(f) as Home).lead,
-        ...Object.keys(f.axes).map((a) => (a === n.over ? variable(over.v) : a === n.slot ? variable(slotAxis.v) : (rows.at[a] as Expr))),
+        // The slots may have the name of the axis that they are chosen from: `chosen` alone runs along that one.
+        ...Object.keys(f.axes).map((a) =>
+          f.field === "chosen" ? (a === n.over ? variable(over.v) : (rows.at[a] as Expr)) : a === n.slot ? variable(slotAxis.v) : (rows.at[a] as Expr),
+        ),
       ],
     });
     const chosen = fields.find((f) => f.field === "chosen");

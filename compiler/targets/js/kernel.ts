@@ -220,8 +220,31 @@ function combined(p: Printer, n: FoldNode | ScanNode, state: readonly string[], 
 }
 const empties = (m: MonoidBody): readonly string[] => Object.values(m.empty).map((e) => (Object.is(e, -0) ? "-0" : String(e)));
 
+/** A component is computed whether or not another has an axis of size 0 that it lacks itself: for such a component those
+ *  axes count as 1 (it reads nothing that has them), and it has a pass of its own. */
+function passes(
+  all: Sizes,
+  outs: readonly (Slot | null)[],
+  over: readonly string[],
+  kernel: (all: Sizes, outs: readonly (Slot | null)[]) => () => void,
+): () => void {
+  const empty = Object.keys(all).filter((a) => all[a] === 0 && !over.includes(a));
+  const groups = new Map<string, (Slot | null)[]>();
+  outs.forEach((out, i) => {
+    const lacks = out ? empty.filter((a) => !(a in out.strides)).join() : "";
+    const group = groups.get(lacks) ?? outs.map(() => null);
+    group[i] = out;
+    groups.set(lacks, group);
+  });
+  const kernels = [...groups].map(([lacks, group]) =>
+    kernel(Object.fromEntries(Object.entries(all).map(([a, n]) => [a, lacks.split(",").includes(a) ? 1 : n])), group),
+  );
+  return kernels.length === 1 ? (kernels[0] as () => void) : () => kernels.forEach((k) => void k());
+}
 /** `all`: the sizes of all components' axes; `outs`: where each component goes, null where nobody reads it. */
-export function foldKernel(n: FoldNode, all: Sizes, outs: readonly (Slot | null)[], c: Context): () => void {
+export const foldKernel = (n: FoldNode, all: Sizes, outs: readonly (Slot | null)[], c: Context): (() => void) =>
+  passes(all, outs, n.over, (sizes, some) => foldPass(n, sizes, some, c));
+function foldPass(n: FoldNode, all: Sizes, outs: readonly (Slot | null)[], c: Context): () => void {
   const p = new Printer(c);
   const axes = axesOf(all);
   const v = vars(axes);
@@ -244,7 +267,9 @@ export function foldKernel(n: FoldNode, all: Sizes, outs: readonly (Slot | null)
   p.close(outer.length);
   return p.function();
 }
-export function scanKernel(n: ScanNode, all: Sizes, outs: readonly (Slot | null)[], c: Context): () => void {
+export const scanKernel = (n: ScanNode, all: Sizes, outs: readonly (Slot | null)[], c: Context): (() => void) =>
+  passes(all, outs, [n.over], (sizes, some) => scanPass(n, sizes, some, c));
+function scanPass(n: ScanNode, all: Sizes, outs: readonly (Slot | null)[], c: Context): () => void {
   const p = new Printer(c);
   const axes = axesOf(all);
   const v = vars(axes);

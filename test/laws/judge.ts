@@ -1,0 +1,138 @@
+// Cases, and the judgement on them. A case is a few inputs with their values and a few named outputs. Many cases make one
+// compiled program, for compiling costs far more than running; where that fails, each is judged alone.
+//
+// The bar (design.md, Numerics), tensor by tensor: the max-norm of the error is at most twice (three times for gradients)
+// that of the plain f32 evaluation, plus 4ε·max|reference|. Infinities, NaN, integers and truth values are the same.
+import { runGraphPasses } from "../../compiler/pipeline.js";
+import type { DType, Leaf, Node, UpTo } from "../../dsl/node.js";
+import type { DeviceOptions } from "../../index.js";
+import type { HostArray } from "../../runtime/device.js";
+import { evaluate } from "../../runtime/devices/js/oracle.js";
+import { right } from "../graph/harness.js";
+import { type Lean, plain } from "./plain.js";
+import { open, type TargetName } from "./targets.js";
+
+export interface Case {
+  readonly name: string;
+  readonly inputs: ReadonlyMap<Leaf, Float64Array>;
+  readonly outputs: Readonly<Record<string, Node>>;
+  /** Held to the bar of gradients. */
+  readonly gradients: Readonly<Record<string, Node>>;
+  readonly extents: ReadonlyMap<UpTo, number>;
+  /** Roundings in which the plain evaluation is sampled: to nearest alone, unless said. */
+  readonly leans?: readonly Lean[];
+}
+export interface Fault {
+  readonly case: Case;
+  readonly output: string;
+  readonly message: string;
+}
+interface Reference {
+  readonly exact: readonly Float64Array[];
+  readonly plain: readonly (readonly Float64Array[])[];
+}
+const rootsOf = (c: Case): readonly Node[] => [...Object.values(c.outputs), ...Object.values(c.gradients)];
+
+const references = new WeakMap<Case, Reference>();
+/** The oracle's values, and the plain f32 evaluation's. */
+export function reference(c: Case): Reference {
+  const known = references.get(c);
+  if (known) return known;
+  const g = right(runGraphPasses(rootsOf(c), { last: "grad", capture: { folder: null } }));
+  const made = {
+    exact: evaluate(g.roots, c.inputs, c.extents, g.originals),
+    plain: (c.leans ?? [0]).map((lean) => evaluate(plain(g.roots, lean), c.inputs, c.extents)),
+  };
+  references.set(c, made);
+  return made;
+}
+
+/** What one target gives for each case: its outputs, then its gradients. */
+export async function run(cases: readonly Case[], target: TargetName, o: DeviceOptions = {}): Promise<readonly (readonly HostArray[])[]> {
+  const session = await open(target, o);
+  try {
+    const inputs: Record<string, Leaf> = {};
+    const data: Record<string, ArrayLike<number>> = {};
+    const outputs: Record<string, Node> = {};
+    const extents: Record<string, number> = {};
+    cases.forEach((c, i) => {
+      [...c.inputs].forEach(([leaf, values], k) => {
+        if (leaf.role !== "input") return;
+        inputs[`c${i}_x${k}`] = leaf;
+        data[`c${i}_x${k}`] = values;
+      });
+      rootsOf(c).forEach((n, k) => {
+        outputs[`c${i}_y${k}`] = n;
+      });
+      for (const [e, n] of c.extents) extents[e.name] = n;
+    });
+    const program = await session.program({ name: "laws", inputs, outputs });
+    await session.hold(cases.flatMap((c) => [...c.inputs.keys()].filter((leaf) => leaf.role !== "input")));
+    for (const c of cases) for (const [leaf, values] of c.inputs) if (leaf.role !== "input") await session.write(leaf.name, values);
+    const got = await program.run(data, extents);
+    return cases.map((c, i) => rootsOf(c).map((_, k) => got[`c${i}_y${k}`] as HostArray));
+  } finally {
+    session[Symbol.dispose]();
+  }
+}
+
+export const EPSILON = 2 ** -23;
+/** null: within the bar. */
+export function difference(dtype: DType, got: HostArray, exact: Float64Array, plainly: readonly Float64Array[], times: number): string | null {
+  if (got.length !== exact.length) return `${got.length} elements for ${exact.length}`;
+  let [error, allowed, scale, worst] = [0, 0, 0, -1];
+  for (const [i, e] of exact.entries()) {
+    const g = got[i] as number;
+    if (!Number.isFinite(e) || !Number.isFinite(g) || dtype === "i32" || dtype === "bool") {
+      if (!Object.is(g + 0, e + 0)) return `element ${i} is ${g}, the reference ${e}`;
+      continue;
+    }
+    if (Math.abs(g - e) > error) {
+      error = Math.abs(g - e);
+      worst = i;
+    }
+    for (const p of plainly) allowed = Math.max(allowed, Math.abs((p[i] as number) - e));
+    scale = Math.max(scale, Math.abs(e));
+  }
+  const bar = times * allowed + 4 * EPSILON * scale;
+  if (error <= bar) return null;
+  return `element ${worst} is ${got[worst]}, the reference ${exact[worst]}, plain f32 ${plainly.map((p) => p[worst]).join(", ")}: error ${error.toExponential(2)} > ${bar.toExponential(2)}`;
+}
+export function faultsOf(c: Case, got: readonly HostArray[]): readonly Fault[] {
+  const { exact, plain: plainly } = reference(c);
+  const first = Object.keys(c.outputs).length;
+  const names = [...Object.keys(c.outputs), ...Object.keys(c.gradients).map((g) => `gradient of ${g}`)];
+  return rootsOf(c).flatMap((n, k) => {
+    const message = difference(
+      n.dtype,
+      got[k] as HostArray,
+      exact[k] as Float64Array,
+      plainly.map((p) => p[k] as Float64Array),
+      k < first ? 2 : 3,
+    );
+    return message ? [{ case: c, output: names[k] as string, message }] : [];
+  });
+}
+
+/** Every fault of these cases on a target. */
+export async function judge(cases: readonly Case[], target: TargetName, o: DeviceOptions = {}): Promise<readonly Fault[]> {
+  let got: readonly (readonly HostArray[])[];
+  try {
+    got = await run(cases, target, o);
+  } catch (e) {
+    if (cases.length > 1) {
+      const out: Fault[] = [];
+      for (const c of cases) out.push(...(await judge([c], target, o)));
+      // Each compiles alone: then it is their company that fails.
+      if (out.length > 0) return out;
+    }
+    const message = e instanceof Error ? (e.stack ?? e.message) : String(e);
+    return [{ case: cases[0] as Case, output: "(compilation or run)", message: message.slice(0, 1500) }];
+  }
+  return cases.flatMap((c, i) => faultsOf(c, got[i] as readonly HostArray[]));
+}
+export const show = (faults: readonly Fault[], at = 12): string =>
+  [
+    ...faults.slice(0, at).map((f) => `${f.case.name} · ${f.output}: ${f.message}`),
+    ...(faults.length > at ? [`… and ${faults.length - at} more`] : []),
+  ].join("\n");

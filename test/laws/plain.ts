@@ -1,0 +1,67 @@
+// The plain f32 evaluation: what an implementation without any art computes. The graph as the author wrote it runs on the
+// oracle with every intermediate rounded to f32: each operation of a scalar body, each step of a fold or scan, each
+// random draw. Its distance from f64 is what a target's own distance is measured by (design.md, Numerics).
+//
+// On a tensor of a few elements that distance may vanish by luck. So it can be sampled in other roundings too: `lean`
+// biases each term's rounding up or down, by less than half a unit, so that what f32 holds exactly stays exact.
+import { rebuild } from "../../compiler/graph/walk.js";
+import * as build from "../../dsl/build.js";
+import type { MonoidBody, Node } from "../../dsl/node.js";
+import type { ScalarType } from "../../dsl/primitives.js";
+import * as scalar from "../../dsl/scalar.js";
+import { typesOf } from "../../dsl/scalar-type.js";
+
+const real = (): ScalarType => "real";
+
+export type Lean = -1 | 0 | 1;
+/** Every real term rounded; integers and truth values are exact as they are. */
+export function rounded(body: scalar.Scalar, argType: (name: string) => ScalarType, lean: Lean = 0): scalar.Scalar {
+  const types = typesOf([body], argType);
+  const done = new Map<scalar.Scalar, scalar.Scalar>();
+  for (const t of scalar.terms([body])) {
+    const whole = types.get(t) !== "real";
+    if (t.kind === "call") {
+      const again = scalar.call(t.prim, ...t.args.map((a) => done.get(a) as scalar.Scalar));
+      const bias = t.id % 2 === 0 ? lean : -lean;
+      done.set(t, whole ? again : scalar.call("toF32", lean === 0 ? again : scalar.call("mul", again, scalar.constant(1 + bias * 2 ** -25))));
+    } else done.set(t, t.kind === "const" && typeof t.value === "number" && !whole ? scalar.constant(Math.fround(t.value)) : t);
+  }
+  return done.get(body) as scalar.Scalar;
+}
+const typeOfNode = (n: Node): ScalarType => (n.dtype === "bool" ? "bool" : n.dtype === "i32" ? "int" : "real");
+
+function monoid(m: MonoidBody, lean: Lean): MonoidBody {
+  if (m.combine.kind !== "scalar") throw new Error("the plain evaluation is of graphs that have been read");
+  const at = Object.fromEntries(Object.entries(m.combine.at).map(([c, body]) => [c, rounded(body, real, lean)]));
+  return { empty: m.empty, combine: { kind: "scalar", at } };
+}
+
+/** `roots` after the passes up to the gradients. */
+export function plain(roots: readonly Node[], lean: Lean = 0): readonly Node[] {
+  return rebuild(roots, (n) => {
+    switch (n.op) {
+      case "map": {
+        if (n.body.kind !== "scalar") throw new Error("the plain evaluation is of graphs that have been read");
+        const types = new Map(n.names.map((name, i) => [name, typeOfNode(n.args[i] as Node)]));
+        const body = rounded(n.body.body, (name) => types.get(name) ?? "real", lean);
+        return build.map(Object.fromEntries(n.names.map((name, i) => [name, n.args[i] as Node])), { kind: "scalar", body }, n.dtype, n.axes);
+      }
+      case "fold":
+      case "scan": {
+        const xs = Object.fromEntries(Object.keys(n.monoid.empty).map((c, i) => [c, n.args[i] as Node]));
+        return (n.op === "fold" ? build.fold(xs, monoid(n.monoid, lean), n.over) : build.scan(xs, monoid(n.monoid, lean), n.over, n))[
+          n.field
+        ] as Node;
+      }
+      case "random": {
+        if (n.kind === "uniform") return n;
+        // Box–Muller in f32: its angle, up to 2π, is off by half a unit of 2⁻²¹, and so is the cosine. (The graph has no
+        // words of the generator to compute with: the error of that step stands for all of them.)
+        const off = scalar.call("toF32", scalar.call("add", scalar.arg("x"), scalar.constant(2 ** -22)));
+        return build.map({ x: n }, { kind: "scalar", body: off });
+      }
+      default:
+        return n;
+    }
+  }).roots;
+}
