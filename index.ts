@@ -18,4 +18,5 @@ export {
   type Results,
 } from "./runtime/program.js";
 export { type ProgramSpec, Session, SessionProgram } from "./runtime/session.js";
+export { type Training, type TrainOptions, train } from "./runtime/train.js";
 export { startTraining, type TrainingPrograms, type TrainingSpec, trainingPrograms } from "./runtime/training.js";

@@ -6,20 +6,7 @@ import { type Ingredients, languageModels, type ModelConfig, type ProgramConfig 
 
 function decoder(c: ModelConfig): ReturnType<Ingredients["decoder"]> {
   const dim = c.model / c.head;
-  return transformer({
-    model: c.model,
-    layer: c.layer,
-    head: c.head,
-    group: c.head,
-    dim,
-    ff: c.ff,
-    vocab: c.vocab,
-    cq: 0,
-    latent: 0,
-    nope: 0,
-    rope: 0,
-    value: dim,
-  });
+  return transformer({ model: c.model, layer: c.layer, head: c.head, dim, ff: c.ff, vocab: c.vocab });
 }
 
 function optimizer(c: ProgramConfig): Optimizer {

@@ -60,7 +60,8 @@ interface Flags {
 /** What a resumed run may be given anew; everything else is the run's own. */
 const RESUMABLE = new Set(["resume", "steps", "device", "threads", "out", "evalEvery", "probeEvery", "prompt", "sample", "json"]);
 const DEFAULT_STEPS = 200;
-const DEFAULT_TAU = 0.1;
+/** QuacK starts at the rates of all other weights and lowers them as the partner weight grows; a fixed factor is all there is. */
+const DEFAULT_TAU = { none: 1, fixed: 0.1, quack: 1 } as const satisfies Readonly<Record<Intervention, number>>;
 const PROBE_SEQUENCES = 2;
 
 const sizes = Object.entries(MODEL_SIZES).map(
@@ -81,9 +82,14 @@ export function addTrain(program: Command, exit: (code: number) => void, createP
     .addOption(new Option("--warmup <n>", "steps in which the rate rises linearly").argParser(integer(0)).default(20))
     .addOption(new Option("--optimizer <name>", OPTIMIZERS.join(", ")).argParser(choice(OPTIMIZERS)).default("adamw"))
     .addOption(
-      new Option("--intervention <name>", `on query and key rates: ${INTERVENTIONS.join(", ")}`).argParser(choice(INTERVENTIONS)).default("none"),
+      new Option("--intervention <name>", `on query and key rates: ${INTERVENTIONS.join(", ")}`).argParser(choice(INTERVENTIONS)).default("quack"),
     )
-    .addOption(new Option("--tau <factor>", `their factor, for fixed and quack; default ${DEFAULT_TAU}`).argParser(positive))
+    .addOption(
+      new Option(
+        "--tau <factor>",
+        `their factor, for fixed and quack; default ${DEFAULT_TAU.fixed} for fixed, ${DEFAULT_TAU.quack} for quack`,
+      ).argParser(positive),
+    )
     .addOption(new Option("--clip <norm>", "greatest gradient norm; 0 for no clipping").argParser(atLeastZero).default(0))
     .addOption(new Option("--accumulate <n>", "micro-batches in an update").argParser(integer(1)).default(1))
     .addOption(new Option("--device <name>", `auto, ${DEVICES.join(", ")}`).argParser(choice(["auto", ...DEVICES])).default("auto"))
@@ -104,7 +110,7 @@ export function addTrain(program: Command, exit: (code: number) => void, createP
       `
 Examples:
   $ mallard train                                     the tiny model, 200 steps, about a minute
-  $ mallard train --steps 1000 --intervention quack   with QuacK's rates for queries and keys
+  $ mallard train --steps 1000 --intervention none    every weight at the same rate
   $ mallard train --data notes.txt --model micro      on your own text
   $ mallard train --resume runs/tiny-20260101-120000 --steps 2000`,
     )
@@ -208,7 +214,7 @@ async function fresh(flags: Flags): Promise<Either<Problem, Prepared>> {
     program: {
       optimizer: flags.optimizer,
       intervention: flags.intervention,
-      tau: flags.tau ?? DEFAULT_TAU,
+      tau: flags.tau ?? DEFAULT_TAU[flags.intervention],
       clip: flags.clip === 0 ? null : flags.clip,
       accumulate: flags.accumulate,
       probeSequences: Math.min(PROBE_SEQUENCES, MODEL_SIZES[size].batch),

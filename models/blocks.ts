@@ -24,22 +24,24 @@ import {
 import { latent } from "./attention/04-latent.js";
 import { causal } from "./attention/05-causal.js";
 
-/** Sizes; each attention reads its own. */
-export interface Config {
+/** One record may serve several attentions: what one does not read may stand there. */
+interface Others {
+  readonly group?: number;
+  readonly cq?: number;
+  readonly latent?: number;
+  readonly nope?: number;
+  readonly rope?: number;
+  readonly value?: number;
+}
+/** Sizes of a decoder. */
+export interface Config extends Others {
   readonly model: number;
   readonly layer: number;
   readonly head: number;
-  /** Key and value heads of grouped queries. */
-  readonly group: number;
+  /** Of a head's queries, keys and values. */
   readonly dim: number;
   readonly ff: number;
   readonly vocab: number;
-  /** Latent attention: width of the query's latent, of the keys' and values', and of a head's three parts. */
-  readonly cq: number;
-  readonly latent: number;
-  readonly nope: number;
-  readonly rope: number;
-  readonly value: number;
   /** RMS norm with learned gains on q and k, before the rotation. */
   readonly qkNorm?: boolean;
   /** Of the rotary positions: Qwen3's 1e6 unless said. */
@@ -47,11 +49,24 @@ export interface Config {
   /** Deviation of the first weights: 0.02 unless said. */
   readonly std?: number;
 }
-const init = (c: Config): Init => ({ std: c.std ?? 0.02 });
-const turned = (c: Config) => ({ base: c.base ?? 1e6 });
+export interface GroupedConfig extends Config {
+  /** Key and value heads; each serves head / group query heads. */
+  readonly group: number;
+}
+export interface LatentConfig extends Shared {
+  /** Width of the query's latent, of the keys' and values', and of a head's three parts. */
+  readonly cq: number;
+  readonly latent: number;
+  readonly nope: number;
+  readonly rope: number;
+  readonly value: number;
+}
+type Shared = Omit<Config, "dim" | "qkNorm"> & { readonly dim?: number; readonly qkNorm?: boolean };
+const init = (c: Shared): Init => ({ std: c.std ?? 0.02 });
+const turned = (c: Shared) => ({ base: c.base ?? 1e6 });
 const stream = { x: "time model" } as const;
 
-export const norm = (c: Config) => model({ g: gain({ model: c.model }) }, { x: "model" }, ({ g, x }) => mul(rms(x, "model"), g));
+export const norm = (c: Shared) => model({ g: gain({ model: c.model }) }, { x: "model" }, ({ g, x }) => mul(rms(x, "model"), g));
 
 const mhaParts = (c: Config) => ({
   wq: weight({ model: c.model }, { head: c.head, dim: c.dim }, init(c)),
@@ -79,13 +94,13 @@ export const mhaNormed = (c: Config) =>
   });
 
 /** Grouped queries: wq alone has the axis `member`. Nothing else changes. */
-const gqaParts = (c: Config) => ({
+const gqaParts = (c: GroupedConfig) => ({
   wq: weight({ model: c.model }, { group: c.group, member: c.head / c.group, dim: c.dim }, init(c)),
   wk: weight({ model: c.model }, { group: c.group, dim: c.dim }, init(c)),
   wv: weight({ model: c.model }, { group: c.group, value: c.dim }, init(c)),
   wo: weight({ group: c.group, member: c.head / c.group, value: c.dim }, { model: c.model }, init(c)),
 });
-export const gqa = (c: Config) =>
+export const gqa = (c: GroupedConfig) =>
   model(gqaParts(c), stream, ({ wq, wk, wv, wo, x }) => {
     const xi = rename(x, { time: "query" }),
       xj = rename(x, { time: "key" });
@@ -94,7 +109,7 @@ export const gqa = (c: Config) =>
       v = dot(xj, wv, "model");
     return rename(dot(causal({ q, k, v }), wo, "group", "member", "value"), { query: "time" });
   });
-export const gqaNormed = (c: Config) =>
+export const gqaNormed = (c: GroupedConfig) =>
   model({ ...gqaParts(c), ...gains(c) }, stream, ({ wq, wk, wv, wo, gq, gk, x }) => {
     const xi = rename(x, { time: "query" }),
       xj = rename(x, { time: "key" });
@@ -104,7 +119,7 @@ export const gqaNormed = (c: Config) =>
   });
 
 /** Multi-head latent attention, decoupled RoPE (quack.md's names). */
-export const mla = (c: Config) =>
+export const mla = (c: LatentConfig) =>
   model(
     {
       dq: weight({ model: c.model }, { cq: c.cq }, init(c)),
@@ -133,7 +148,7 @@ export const mla = (c: Config) =>
     },
   );
 
-export const swiglu = (c: Config) =>
+export const swiglu = (c: Shared) =>
   model(
     {
       gate: weight({ model: c.model }, { ff: c.ff }, init(c)),
@@ -152,7 +167,7 @@ export interface Attention {
   readonly inputs: typeof stream;
   readonly bound: Formula<typeof stream, Stream>;
 }
-const blockOf = <M extends Attention>(c: Config, attention: M) => {
+const blockOf = <M extends Attention>(c: Shared, attention: M) => {
   const inner: Attention = attention; // inside, only its form matters
   return model({ n1: norm(c), attention: inner, n2: norm(c), mlp: swiglu(c) }, stream, ({ n1, attention, n2, mlp, x }) => {
     const h = add(x, attention({ x: n1({ x }) }));
@@ -172,7 +187,7 @@ export type Decoder<M> = Model<
   Tensor<{ time: number; vocab: number }>
 >;
 /** The decoder around an attention: from tokens to logits over the vocabulary. */
-export const decoder = <M extends Attention>(c: Config, attention: M): Decoder<M> => {
+export const decoder = <M extends Attention>(c: Shared, attention: M): Decoder<M> => {
   const blocks = blockOf<Attention>(c, attention);
   return model(
     { embed: weight({ vocab: c.vocab }, { model: c.model }, init(c)), blocks: repeat(c.layer, blocks), last: norm(c) },
@@ -192,14 +207,14 @@ export function transformer(c: Config): unknown {
   return c.qkNorm ? decoder(c, mhaNormed(c)) : decoder(c, mha(c));
 }
 /** Grouped queries. */
-export function grouped(c: Config & { readonly qkNorm: true }): Decoder<ReturnType<typeof gqaNormed>>;
-export function grouped(c: Config & { readonly qkNorm?: false }): Decoder<ReturnType<typeof gqa>>;
-export function grouped(c: Config): Decoder<ReturnType<typeof gqa>> | Decoder<ReturnType<typeof gqaNormed>>;
-export function grouped(c: Config): unknown {
+export function grouped(c: GroupedConfig & { readonly qkNorm: true }): Decoder<ReturnType<typeof gqaNormed>>;
+export function grouped(c: GroupedConfig & { readonly qkNorm?: false }): Decoder<ReturnType<typeof gqa>>;
+export function grouped(c: GroupedConfig): Decoder<ReturnType<typeof gqa>> | Decoder<ReturnType<typeof gqaNormed>>;
+export function grouped(c: GroupedConfig): unknown {
   return c.qkNorm ? decoder(c, gqaNormed(c)) : decoder(c, gqa(c));
 }
 /** Latent attention. */
-export const latentTransformer = (c: Config) => decoder(c, mla(c));
+export const latentTransformer = (c: LatentConfig) => decoder(c, mla(c));
 
 /** One block's weights used by every layer. */
 export const shared = (c: Config) => model({ block: block(c) }, stream, ({ block, x }) => block({ x: block({ x: block({ x }) }) }));

@@ -71,11 +71,6 @@ function build(doc: Golden, name: (typeof NAMES)[number]) {
     dim: c.head_dim,
     ff: c.ff,
     vocab: c.vocabulary,
-    cq: 0,
-    latent: 0,
-    nope: 0,
-    rope: 0,
-    value: c.head_dim,
   };
   const lm = name === "llama" ? transformer(config) : grouped({ ...config, qkNorm: name === "qwen3" });
   const tokens = input({ batch: c.batch, time: c.time }, "i32");

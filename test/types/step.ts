@@ -1,5 +1,5 @@
-// A training step by hand: everything is a value.
-import { crossEntropy, each, grad, input, mean } from "../../dsl/index.js";
+// A training step in one call, and by hand: everything is a value.
+import { compile, crossEntropy, each, grad, input, mean, train } from "../../index.js";
 import { transformer } from "../../models/blocks.js";
 import { adamw, muon, warmup } from "../../models/optim.js";
 import { quack } from "../../models/quack.js";
@@ -7,6 +7,16 @@ import { quack } from "../../models/quack.js";
 const lm = transformer({ model: 128, layer: 4, head: 4, group: 2, dim: 32, ff: 512, vocab: 256, cq: 64, latent: 32, nope: 32, rope: 16, value: 32 });
 const tokens = input({ batch: 16, time: 128 }, "i32"),
   next = input({ batch: 16, time: 128 }, "i32");
+
+export const training = () =>
+  train({
+    model: lm,
+    inputs: { tokens, next },
+    loss: (f, { tokens, next }) => mean(crossEntropy(f({ tokens }), next, "vocab", { z: 1e-4 }), "batch", "time"),
+    optimizer: quack(each({ "blocks.*.{attention,mlp}.*": muon(), "*": adamw() }), { tau: 0.1 }),
+    lr: warmup(3e-3, 20),
+  });
+export const lossOf = async (x: Int32Array): Promise<number> => (await (await training()).run({ tokens: x, next: x })).loss;
 
 const loss = mean(crossEntropy(lm.bound({ tokens }), next, "vocab", { z: 1e-4 }), "batch", "time");
 const optimizer = quack(each({ "blocks.*.{attention,mlp}.*": muon(), "*": adamw() }), { tau: 0.1 });
@@ -21,3 +31,4 @@ const logits = lm.apply(lm.params, { tokens });
 const again = mean(crossEntropy(logits, next, "vocab", { z: 1e-4 }), "batch", "time");
 const g = grad(again, lm.params);
 export const gq: number = g.blocks[0]!.attention.wq.axes.head;
+export const gradients = () => compile({ tokens, next }, { loss, g });

@@ -1,0 +1,75 @@
+// train: a model's training step as one call. Loss, gradient and update are one compiled program; weights and the
+// optimizer's state stay with the session, where other programs (evaluation, generation) find them.
+import { isLeft } from "fp-ts/lib/Either.js";
+import { showPlan } from "../compiler/lower/show.js";
+import { leaf as makeLeaf, map } from "../dsl/build.js";
+import type { AnyTensor, Formula, Model, Optimizer, Parts, Scalar } from "../dsl/index.js";
+import { arg, call, constant } from "../dsl/scalar.js";
+import { handle, nodeOf } from "../dsl/tensor.js";
+import type { DeviceName, DeviceOptions } from "./devices/index.js";
+import { type Arrays, inputLeaves, type Kernel, openSession } from "./program.js";
+import { Session } from "./session.js";
+import { startTraining, trainingPrograms } from "./training.js";
+
+export interface TrainOptions<P extends Parts, MI, MO, I> extends DeviceOptions {
+  readonly model: Model<P, MI, MO>;
+  readonly inputs: I;
+  /** From the model's formula and the inputs to the loss. */
+  readonly loss: (f: Formula<MI, MO>, x: I) => Scalar;
+  readonly optimizer: Optimizer;
+  /** The rate of step t, which counts from 1. */
+  readonly lr: (t: Scalar) => Scalar;
+  /** A session to train in, or the device of a new one; native unless said. */
+  readonly device?: DeviceName | Session;
+  /** Of the initial weights. */
+  readonly seed?: number;
+}
+export interface Training<I> {
+  /** One step: the loss before the update. */
+  run(x: Arrays<I>): Promise<{ readonly loss: number }>;
+  /** Holds weights by their paths (`blocks.*.attention.wq`), the optimizer's state (`optimizer.…`) and the number of
+   *  steps taken (`step`); other programs compiled in it share them. */
+  readonly session: Session;
+  readonly kernels: readonly Kernel[];
+  explain(): string;
+  /** Frees the program, and the session if it was made for it. */
+  [Symbol.dispose](): void;
+}
+
+/** One training step as one program. Throws what is wrong with the expression (CompileError) or the device (DeviceError). */
+export async function train<P extends Parts, MI, MO, const I extends { readonly [name: string]: AnyTensor }>(
+  o: TrainOptions<P, MI, MO, I>,
+): Promise<Training<I>> {
+  const own = !(o.device instanceof Session);
+  const session = o.device instanceof Session ? o.device : await opened(o.device, o);
+  try {
+    const taken = makeLeaf("state", "step", {}, "f32");
+    const t = map({ taken }, { kind: "scalar", body: call("add", arg("taken"), constant(1)) });
+    const programs = trainingPrograms({
+      name: "train",
+      params: o.model.params,
+      inputs: inputLeaves(o.inputs),
+      loss: nodeOf(o.loss(o.model.bound, o.inputs), "train: the loss"),
+      optimizer: o.optimizer,
+      lr: nodeOf(o.lr(handle(t)), "train: the rate"),
+      t,
+      updates: [{ leaf: taken, value: t }],
+    });
+    const step = await startTraining(session, programs, o.seed ?? 0);
+    return {
+      run: async (x) => ({ loss: (await step.run(x)).loss?.[0] ?? Number.NaN }),
+      session,
+      kernels: step.kernels,
+      explain: () => (step.plan ? showPlan(step.plan) : "the js device evaluates the expression as it stands: it has no kernels"),
+      [Symbol.dispose]: () => (own ? session[Symbol.dispose]() : step[Symbol.dispose]()),
+    };
+  } catch (e) {
+    if (own) session[Symbol.dispose]();
+    throw e;
+  }
+}
+async function opened(device: DeviceName | undefined, o: DeviceOptions): Promise<Session> {
+  const s = await openSession(device, o);
+  if (isLeft(s)) throw s.left;
+  return s.right;
+}
