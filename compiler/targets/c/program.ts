@@ -60,7 +60,7 @@ export const c: Target<CProgram> = {
     const shown: { name: string; source: string }[] = [];
     for (const nest of nestsOf(plan.steps)) {
       try {
-        const kernel = scheduled(nest);
+        const kernel = scheduled(nest, outer);
         const own = printKernel(kernel, outer);
         shown.push({ name: nest.name, source: own.source });
         const key = printKernel({ ...kernel, name: "kernel" }, outer, numbered()).source;
