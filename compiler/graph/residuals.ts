@@ -2,8 +2,9 @@
 //
 // Point-wise values, views, casts and random numbers are computed again from what is kept: they cost a few operations
 // where they are used. Everything else (folds, scans, gathers, selections) is kept, unless it is larger than all that it
-// is computed from: scores are larger than queries and keys, so an attention's T×T values are computed again. Results of
-// inner loops are always kept: a loop is never run twice.
+// is computed from and cheap to have again: its contraction is short, or it is very much larger. Scores are larger than
+// queries and keys, so an attention's T×T values are computed again; a feed-forward layer's are kept. Results of inner
+// loops are always kept: a loop is never run twice.
 import { argsOf, type Node, UpTo } from "../../dsl/node.js";
 import { isLoopNode } from "./walk.js";
 
@@ -28,10 +29,21 @@ function sourcesOf(n: Node): ReadonlySet<Node> {
   sources.set(n, out);
   return out;
 }
+/** Terms of a contraction that cost no more than storing and loading its result. */
+const SHORT = 64;
+const MUCH_LARGER = 6;
+const extentOf = (n: Extract<Node, { op: "fold" }>, axis: string): number => {
+  const e = n.args.find((a) => axis in a.axes)?.axes[axis] ?? 1;
+  return e instanceof UpTo ? e.max : e;
+};
+
 export function isKept(n: Node): boolean {
   if (isPointwise(n)) return false;
   if (isLoopNode(n) || n.op === "leaf") return true;
   let from = 0;
   for (const s of sourcesOf(n)) from += elementsOf(s);
-  return elementsOf(n) <= from;
+  const much = elementsOf(n);
+  if (much <= from) return true;
+  const length = n.op === "fold" ? n.over.reduce((p, axis) => p * extentOf(n, axis), 1) : 1;
+  return length > SHORT && much < MUCH_LARGER * from;
 }
