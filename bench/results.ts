@@ -86,7 +86,7 @@ const CONDITIONS = [
 
 export const asText = (r: Report): string =>
   [
-    `${r.machine}, ${r.threads} thread${r.threads === 1 ? "" : "s"}`,
+    `${r.machine}, ${r.threads} thread${r.threads === 1 ? "" : "s"}; ${r.load}`,
     ...r.systems,
     "",
     columns(HEAD, r.rows.map(cells)),
