@@ -1,8 +1,5 @@
-// What recipes need to know of a target's machine.
+// What recipes need to know of the machine that a target's loop IR is for.
 export interface Limits {
-  /** Floats in a vector, as the target's loop IR is written for it. */
-  readonly lanes: number;
-  /** Bytes of the first and second cache that one thread may count on. */
-  readonly l1: number;
+  /** Bytes of second-level cache that one thread may count on. */
   readonly l2: number;
 }

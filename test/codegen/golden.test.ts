@@ -4,6 +4,7 @@ import { showKernel } from "../../compiler/loop/print.js";
 import { scheduled } from "../../compiler/loop/recipes/index.js";
 import { apply, buffer, int, load, local, real, variable } from "../../compiler/lower/expr.js";
 import type { Monoid, Nest } from "../../compiler/lower/nest.js";
+import { cLimits } from "../../compiler/targets/c/limits.js";
 import { printKernel } from "../../compiler/targets/c/print.js";
 
 const axes = (sizes: Record<string, number>) => Object.entries(sizes).map(([name, extent]) => ({ name, extent }));
@@ -15,7 +16,7 @@ const monoid = (kind: "sum" | "max"): Monoid => ({
   combine: [apply(kind === "sum" ? "add" : "max", "real", ...at("s"))],
   kind,
 });
-const text = (nest: Nest) => printKernel(scheduled(nest), new Map()).source;
+const text = (nest: Nest) => printKernel(scheduled(nest, cLimits), new Map()).source;
 
 const x = buffer("x", "f32", axes({ row: 64, column: 100 }), "input");
 const y = buffer("y", "f32", axes({ row: 64, column: 100 }), "output");
@@ -76,7 +77,7 @@ it("a contraction: its loops", () => {
   };
   // Names as the C printer gives them, so that the text depends on the kernel alone.
   expect(text(nest)).toMatchSnapshot();
-  expect(showKernel(scheduled(nest)).replace(/_\d+/g, "")).toMatchSnapshot();
+  expect(showKernel(scheduled(nest, cLimits)).replace(/_\d+/g, "")).toMatchSnapshot();
 });
 
 it("text does not depend on what was compiled before", () => {

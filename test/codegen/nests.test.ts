@@ -5,6 +5,7 @@ import { showKernel } from "../../compiler/loop/print.js";
 import { scheduled } from "../../compiler/loop/recipes/index.js";
 import { apply, type Buffer, buffer, type Expr, extentVar, int, load, local, variable } from "../../compiler/lower/expr.js";
 import type { Axis, Monoid, Nest } from "../../compiler/lower/nest.js";
+import { cLimits } from "../../compiler/targets/c/limits.js";
 import { UpTo } from "../../dsl/node.js";
 import { Generator, source } from "./generate.js";
 import { interpret, interpretKernel, memoryOf } from "./interpret.js";
@@ -71,14 +72,14 @@ function checkLoops(form: Nest["form"], seedHere: number) {
       if (b.role === "input") for (let k = 0; k < data.length; k++) data[k] = b.dtype === "i32" ? rng.below(20) - 1 : rng.below(9) / 4;
     const want = new Map([...memory].map(([b, d]) => [b, d.slice()]));
     interpret(planOf(form, g.buffers, [{ step: "nest", nest }], g.extents), want);
-    interpretKernel(scheduled(nest), memory, extents);
+    interpretKernel(scheduled(nest, cLimits), memory, extents);
     for (const b of writes(nest)) {
       const ref = want.get(b) as Float64Array;
       (memory.get(b) as Float64Array).forEach((x, k) => {
         const y = ref[k] as number;
         const tolerance = b.dtype === "bf16" ? 2 ** -7 : b.dtype === "f16" ? 2 ** -10 : 1e-9;
         if (!(Object.is(x, y) || x === y || Math.abs(x - y) <= tolerance * (1 + Math.abs(y))))
-          throw new Error(`seed ${seedHere} ${nest.name} ${b.name}[${k}]: ${x}, expected ${y}\n${showKernel(scheduled(nest))}`);
+          throw new Error(`seed ${seedHere} ${nest.name} ${b.name}[${k}]: ${x}, expected ${y}\n${showKernel(scheduled(nest, cLimits))}`);
       });
     }
   }

@@ -1,19 +1,27 @@
 // Contractions, the policy: how to block the product of `loop/product.ts`. Blocks are sized for two levels of cache: a
 // panel of b (16 columns × 256) stays in L1 while rows pass by, all panels of a block and the rows' own block in L2.
 import type { Nest } from "../../lower/nest.js";
+import { CHUNK } from "../fold.js";
 import type { Stmt } from "../ir.js";
+import type { Limits } from "../limits.js";
 import { blockedProduct, COLUMNS, type ContractionSchedule, type Product, plain, plainStore, productOf, ROWS } from "../product.js";
 import { maxCount } from "../spans.js";
 
-export function schedule(p: Product): ContractionSchedule {
+/** Of L2, the share of b's panels (the rest of the traffic goes by) and of a's rows. */
+const B_SHARE = 1;
+const A_SHARE = 3 / 16;
+const multiple = (n: number, of: number) => Math.max(1, Math.floor(n / of)) * of;
+
+export function schedule(p: Product, limits: Limits): ContractionSchedule {
+  const floats = limits.l2 / 4 / CHUNK;
   const [rows, columns] = [maxCount(p.m), maxCount(p.n)];
   const direct = plain(p.a, p.m, p.k);
   const b = plain(p.b, p.n, p.k);
   const aInPlace = direct !== undefined && columns <= 1024;
   return {
-    rowBlock: 96,
-    columnBlock: Math.min(512, Math.ceil(columns / COLUMNS) * COLUMNS),
-    rowGroup: 480,
+    rowBlock: multiple(floats * A_SHARE, ROWS),
+    columnBlock: Math.min(multiple(floats * B_SHARE, COLUMNS), Math.max(1, Math.ceil(columns / COLUMNS)) * COLUMNS),
+    rowGroup: 5 * multiple(floats * A_SHARE, ROWS),
     divide: (aInPlace ? columns >= 8 * COLUMNS : columns > rows) ? "columns" : "rows",
     aInPlace,
     bInPlace: b !== undefined && b.row === 1 && rows <= 4 * ROWS,
@@ -21,7 +29,7 @@ export function schedule(p: Product): ContractionSchedule {
   };
 }
 
-export function contraction(nest: Nest & { form: "contract" }): readonly Stmt[] {
+export function contraction(nest: Nest & { form: "contract" }, limits: Limits): readonly Stmt[] {
   const p = productOf(nest);
-  return blockedProduct(p, schedule(p));
+  return blockedProduct(p, schedule(p, limits));
 }

@@ -15,6 +15,7 @@ import { type Buffer, elements, extentVar } from "../../lower/expr.js";
 import type { Nest, Step } from "../../lower/nest.js";
 import type { Plan } from "../../plan.js";
 import type { Target, TargetError } from "../target.js";
+import { cLimits } from "./limits.js";
 import { prelude } from "./prelude.js";
 import { numbered, type PrintedKernel, printKernel } from "./print.js";
 import { bytesOf, storageOf } from "./storage.js";
@@ -60,7 +61,7 @@ export const c: Target<CProgram> = {
     const shown: { name: string; source: string }[] = [];
     for (const nest of nestsOf(plan.steps)) {
       try {
-        const kernel = scheduled(nest, outer);
+        const kernel = scheduled(nest, cLimits, outer);
         const own = printKernel(kernel, outer);
         shown.push({ name: nest.name, source: own.source });
         const key = printKernel({ ...kernel, name: "kernel" }, outer, numbered()).source;
