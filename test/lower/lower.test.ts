@@ -1,0 +1,182 @@
+// What lowering promises beside right values (test/laws holds those): how many kernels, which memory, in which order.
+import { isLeft } from "fp-ts/lib/Either.js";
+import { describe, expect, test } from "vitest";
+import { type Expr, int } from "../../compiler/lower/expr.js";
+import { lower } from "../../compiler/lower/lower.js";
+import { expressionsOf, loadsOf, storesOf } from "../../compiler/lower/memory.js";
+import type { Nest, Step } from "../../compiler/lower/nest.js";
+import { PlanBug, verifyPlan } from "../../compiler/lower/verify.js";
+import type { Plan } from "../../compiler/plan.js";
+import { leaf } from "../../dsl/build.js";
+import type { Leaf, Node } from "../../dsl/node.js";
+import { add, crossEntropy, dot, each, input, map, mean, mul, rename, rms, type Scalar, silu, softmax, sum, upTo } from "../../index.js";
+import { adamw, clipNorm, quack, sgd, transformer } from "../../models/index.js";
+import { passed } from "../../runtime/backend.js";
+import { trainingPrograms } from "../../runtime/training.js";
+
+const asNode = (x: unknown): Node => x as Node; // handles are nodes
+function planOf(
+  outputs: Readonly<Record<string, unknown>>,
+  inputs: Readonly<Record<string, unknown>> = {},
+  updates: readonly { leaf: Leaf; value: Node }[] = [],
+): Plan {
+  const p = passed({ name: "test", inputs: inputs as Record<string, Leaf>, outputs: outputs as Record<string, Node>, updates });
+  if (isLeft(p)) throw p.left;
+  const plan = lower(p.right.program);
+  if (isLeft(plan)) throw new Error(plan.left.message);
+  return plan.right;
+}
+const nests = (steps: readonly Step[]): readonly Nest[] => steps.flatMap((s) => (s.step === "loop" ? nests(s.body) : [s.nest]));
+const count = (p: Plan) => nests(p.steps).length;
+
+describe("kernels", () => {
+  const x = input({ row: 100, col: 33 });
+  test("a softmax is one kernel, whose stages share the row", () => {
+    const p = planOf({ y: softmax(x, "col") }, { x });
+    expect(nests(p.steps).map((n) => n.form)).toEqual(["row"]);
+  });
+  test("a norm, its gain and a residual are one kernel", () => {
+    const g = input({ col: 33 });
+    expect(count(planOf({ y: add(x, mul(rms(x, "col"), g)) }, { x, g }))).toBe(1);
+  });
+  test("what follows a product point by point is its epilogue; what goes into it is substituted or stored once", () => {
+    const w = input({ col: 33, out: 20 });
+    const p = planOf({ y: silu(dot(x, w, "col")) }, { x, w });
+    expect(nests(p.steps).map((n) => n.form)).toEqual(["contract"]);
+    const q = planOf({ y: dot(rename(x, { row: "r" }), w, "col") }, { x, w });
+    expect(count(q)).toBe(1);
+    expect(q.buffers.filter((b) => b.role === "temp")).toEqual([]);
+  });
+  test("the gradient of a gather is a scatter", () => {
+    const lm = transformer({ model: 8, layer: 1, head: 2, dim: 4, ff: 8, vocab: 13 });
+    expect(nests(step(lm, 1).steps).some((n) => n.form === "scatter")).toBe(true);
+  });
+});
+
+function step(lm: ReturnType<typeof transformer>, layers: number, optimizer = each({ "*": adamw() })): Plan {
+  const tokens = input({ batch: 3, time: 7 }, "i32");
+  const next = input({ batch: 3, time: 7 }, "i32");
+  const [lr, t] = [input({}), input({})];
+  const loss: Scalar = mean(crossEntropy(lm.bound({ tokens }), next, "vocab"), "batch", "time");
+  const programs = trainingPrograms({
+    name: `step${layers}`,
+    params: lm.params,
+    inputs: { tokens, next, lr, t } as unknown as Record<string, Leaf>,
+    loss: asNode(loss),
+    optimizer,
+    lr: asNode(lr),
+    t: asNode(t),
+  });
+  return planOf(programs.step.outputs, programs.step.inputs, programs.step.updates);
+}
+const decoder = (layer: number) => transformer({ model: 8, layer, head: 2, dim: 4, ff: 12, vocab: 13 });
+
+describe("a training step", () => {
+  test("is as large for 50 layers as for 2", () => {
+    expect(count(step(decoder(50), 50))).toBe(count(step(decoder(2), 2)));
+  });
+  test("updates weight and moments of a parameter in one kernel, in place", () => {
+    const p = step(decoder(2), 2);
+    const updates = nests(p.steps).filter((n) => storesOf(n).some((s) => s.buffer.role === "state"));
+    const stored = updates.flatMap((n) => storesOf(n).map((s) => s.buffer));
+    expect(new Set(stored).size).toBe(stored.length);
+    expect(stored.length).toBe(Object.keys(p.state).length);
+    for (const n of updates) expect(storesOf(n).length % 3, n.name).toBe(0);
+    expect(p.buffers.filter((b) => b.name.startsWith("new_"))).toEqual([]);
+  });
+  test("reads old state until everything that needs it has", () => {
+    for (const optimizer of [
+      each({ "*": adamw() }),
+      each({ "*": sgd() }),
+      quack(each({ "*": adamw() })) as never,
+      clipNorm(each({ "*": sgd() })) as never,
+    ]) {
+      const written = new Set<number>();
+      for (const n of nests(step(decoder(2), 2, optimizer).steps)) {
+        const reads = loadsOf(expressionsOf(n)).map((l) => l.buffer);
+        for (const b of reads) expect(written.has(b.id), `${n.name} reads ${b.name} after its update`).toBe(false);
+        for (const s of storesOf(n)) if (s.buffer.role === "state") written.add(s.buffer.id);
+      }
+    }
+  });
+  test("swapped states wait in temporaries", () => {
+    const [a, b] = [leaf("state", "a", { i: 5 }, "f32"), leaf("state", "b", { i: 5 }, "f32")];
+    const rotate = (x: Node): Node => asNode(map({ x: x as never }, ({ x }: { x: number }) => x * 2));
+    const p = planOf({}, {}, [
+      { leaf: a, value: rotate(b) },
+      { leaf: b, value: rotate(a) },
+    ]);
+    expect(p.buffers.filter((x) => x.name.startsWith("new_"))).toHaveLength(1);
+    expect(nests(p.steps).map((n) => storesOf(n).map((x) => x.buffer.role))).toEqual([["temp"], ["state"], ["state"]]);
+  });
+});
+
+describe("memory", () => {
+  test("temporaries that live at once do not overlap", () => {
+    const p = step(decoder(3), 3);
+    const bytes = (b: (typeof p.buffers)[number]) => b.axes.reduce((n, a) => n * Number(a.extent), 4);
+    const at = new Map<number, [number, number]>();
+    let time = 0;
+    const walk = (steps: readonly Step[]): void => {
+      for (const s of steps) {
+        if (s.step === "loop") {
+          // twice: what a later iteration reads must still be there
+          walk(s.body);
+          walk(s.body);
+          continue;
+        }
+        time++;
+        for (const b of [...loadsOf(expressionsOf(s.nest)).map((l) => l.buffer), ...storesOf(s.nest).map((x) => x.buffer)]) {
+          if (b.role !== "temp") continue;
+          const known = at.get(b.id);
+          at.set(b.id, [known?.[0] ?? time, time]);
+        }
+      }
+    };
+    walk(p.steps);
+    const temps = p.buffers.filter((b) => at.has(b.id));
+    const carried = (b: (typeof p.buffers)[number]) => b.name.startsWith("carry");
+    for (const x of temps)
+      for (const y of temps) {
+        if (x.id >= y.id) continue;
+        const [[x0, x1], [y0, y1]] = [at.get(x.id) as [number, number], at.get(y.id) as [number, number]];
+        const [ox, oy] = [p.offsets.get(x.id) as number, p.offsets.get(y.id) as number];
+        const apart = ox + bytes(x) <= oy || oy + bytes(y) <= ox;
+        // a body's own temporaries are written anew in each iteration: their spans over two iterations may interleave
+        const local = x.axes[0]?.name !== "blocks" && y.axes[0]?.name !== "blocks" && !carried(x) && !carried(y);
+        if (!local && x0 <= y1 && y0 <= x1) expect(apart, `${x.name} and ${y.name}`).toBe(true);
+      }
+    expect(p.arenaBytes).toBeLessThan(temps.reduce((n, b) => n + bytes(b) + 64, 0));
+  });
+  test("a run-time extent sizes memory by its maximum", () => {
+    const x = input({ row: upTo(40, "rows"), col: 6 });
+    const p = planOf({ y: sum(softmax(x, "col"), "row") }, { x });
+    expect(p.extents.map((e) => [e.name, e.max])).toEqual([["rows", 40]]);
+  });
+});
+
+describe("the verifier", () => {
+  const x = input({ row: 100, col: 33 });
+  const good = planOf({ y: softmax(x, "col") }, { x });
+  const withNest = (f: (n: Nest) => Nest): Plan => ({
+    ...good,
+    steps: good.steps.map((s) => (s.step === "nest" ? { step: "nest", nest: f(s.nest) } : s)),
+  });
+  const changed =
+    (e: (x: Expr) => Expr) =>
+    (n: Nest): Nest =>
+      n.form === "row"
+        ? { ...n, stages: n.stages.map((s) => (s.stage === "map" ? { ...s, stores: s.stores.map((st) => ({ ...st, index: st.index.map(e) })) } : s)) }
+        : n;
+  test("takes what lowering makes", () => verifyPlan(good));
+  test("refuses an index out of bounds", () => {
+    expect(() => verifyPlan(withNest(changed(() => int(100))))).toThrow(PlanBug);
+    expect(() => verifyPlan(withNest(changed(() => int(-1))))).toThrow(/the axis has/);
+  });
+  test("refuses a missing index, an unknown buffer, an unbound variable, a temporary without a place", () => {
+    expect(() => verifyPlan(withNest((n) => (n.form === "row" ? { ...n, rows: [] } : n)))).toThrow(/not bound/);
+    expect(() => verifyPlan({ ...good, buffers: good.buffers.filter((b) => b.role !== "input") })).toThrow(/not of this plan/);
+    const two = planOf({ y: dot(softmax(x, "col"), input({ col: 33, out: 3 }), "col") }, { x });
+    expect(() => verifyPlan({ ...two, offsets: new Map() })).toThrow(/no place/);
+  });
+});
