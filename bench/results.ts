@@ -113,8 +113,10 @@ export const asMarkdown = (r: Report, when: Date, command: string): string =>
     "",
   ].join("\n");
 
-/** Taken before anything is measured: other work that is under way. */
-export const load = (): string => `load average before the start ${loadavg()[0]?.toFixed(1)}`;
+/** The load average before anything is measured, and what it means for the figures: more than half a core is busy. */
+export function load(average = loadavg()[0] ?? 0): string {
+  return `load average before the start ${average.toFixed(1)}${average > 0.5 ? ": OTHER WORK WAS UNDER WAY, do not quote these figures" : ""}`;
+}
 export function machine(): string {
   const [first] = cpus();
   const kind = (first?.model ?? process.arch).trim();

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { readArguments } from "../../bench/arguments.js";
 import { type Contestant, Lines, peer, rounds } from "../../bench/contestant.js";
 import { present } from "../../bench/peers.js";
-import { asMarkdown, asText, columns, digits, type Report, row } from "../../bench/results.js";
+import { asMarkdown, asText, columns, digits, load, type Report, row } from "../../bench/results.js";
 import { median, ratioOf, turns } from "../../bench/statistics.js";
 
 describe("statistics", () => {
@@ -89,6 +89,10 @@ describe("results", () => {
     for (const text of [asText(report), asMarkdown(report, new Date(0), "npm run bench")])
       for (const part of ["a machine", "load 1", "90.0 GFLOP/s", "100 GFLOP/s", "0.90 (0.80–1.00)", "≥ 0.8: met", "a note"])
         expect(text).toContain(part);
+  });
+  test("figures taken beside other work say so", () => {
+    expect(load(0.2)).toBe("load average before the start 0.2");
+    expect(load(3)).toContain("do not quote");
   });
   test("columns line up", () => {
     expect(
