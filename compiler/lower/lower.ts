@@ -182,16 +182,21 @@ class Lowering {
     for (const i of this.r.carries.get(l) as ReadonlySet<number>) {
       const leaf = l.carry[i] as Leaf;
       const slots = emitted.has(leaf) ? l.count + 1 : 2;
-      const b = this.#buffer(`carry_${describe(l.next[i] as Node)}`, leaf.dtype, { [l.axis]: slots, ...leaf.axes }, "temp");
+      const b = this.#buffer(`carry_${describe(l.next[i] as Node)}`, leaf.dtype, { [turnAxis(l, leaf.axes)]: slots, ...leaf.axes }, "temp");
       this.#carries.set(leaf, { buffer: b, slots });
     }
     for (const of of emitted) {
       if (!this.#stored.has(of) || this.r.home.get(of) !== l || this.#homes.has(of)) continue;
-      this.#homes.set(of, { buffer: this.#buffer(describe(of), of.dtype, { [l.axis]: l.count, ...this.#inMemory(of) }, "temp"), lead: [counter] });
+      this.#homes.set(of, {
+        buffer: this.#buffer(describe(of), of.dtype, { [turnAxis(l, of.axes)]: l.count, ...this.#inMemory(of) }, "temp"),
+        lead: [counter],
+      });
     }
     for (const i of this.r.carries.get(l) as ReadonlySet<number>) {
       const n = l.next[i] as Node;
-      if (this.#stored.has(n) && this.r.home.get(n) === l && !this.#homes.has(n)) this.#homes.set(n, this.#nextSlot(l, i));
+      // Where it has the state's axes in another order, it has memory of its own and is copied.
+      const alike = Object.keys(n.axes).join() === Object.keys((l.carry[i] as Leaf).axes).join();
+      if (alike && this.#stored.has(n) && this.r.home.get(n) === l && !this.#homes.has(n)) this.#homes.set(n, this.#nextSlot(l, i));
     }
   }
   #nextSlot(l: Loop, i: number): Home {
@@ -233,7 +238,7 @@ class Lowering {
     for (const of of this.r.emitted.get(l) as ReadonlySet<Node>) {
       // A loop inside, or a value of a loop inside, has memory without this loop's axis: keep a copy an iteration.
       if ((of.op === "carry" || of.op === "emit") && this.r.home.get(of) === l) {
-        const b = this.#buffer(describe(of), of.dtype, { [l.axis]: l.count, ...of.axes }, "temp");
+        const b = this.#buffer(describe(of), of.dtype, { [turnAxis(l, of.axes)]: l.count, ...of.axes }, "temp");
         body.push({ step: "nest", nest: this.#nests.copy(of, { buffer: b, lead: [variable(counterName(l))] }, `keep_${b.name}`) });
         this.#homes.set(of, { buffer: b, lead: [variable(counterName(l))] });
       }
@@ -243,6 +248,12 @@ class Lowering {
   }
 }
 
+/** What a buffer calls the axis of a loop's turns: a value inside may have another axis of the loop's name. */
+function turnAxis(l: Loop, axes: Readonly<Record<string, Extent>>): string {
+  let name = l.axis;
+  while (name in axes) name += "'";
+  return name;
+}
 const ownsMemory = (n: Node): boolean => n.op !== "leaf" && n.op !== "constant" && n.op !== "carry" && n.op !== "emit";
 
 /** Neighbouring kernels become one where they share loops and memory. */

@@ -31,7 +31,6 @@ export interface Context {
 }
 
 export class Nests {
-  #computing: Home | undefined;
   #vars = 0;
   constructor(readonly c: Context) {}
 
@@ -45,19 +44,15 @@ export class Nests {
     const pairs = Object.entries(axes).map(([a, e]) => [a, this.axis(a, e)] as const);
     return { list: pairs.map(([, x]) => x), at: Object.fromEntries(pairs.map(([a, x]) => [a, variable(x.v)])) };
   }
-  /** Only a node's own home has its layout: a copy elsewhere lies as the expression does. */
-  #memoryOrder(home: Home, n: Node): Layouts {
-    const own = this.c.homes.get(n) ?? this.#computing;
-    return own?.buffer === home.buffer ? this.c.layouts : new Map();
-  }
   tabulated(e: Expr): Expr {
-    return this.c.tables.rewrite(e, this.c.extents, this.c.bounds);
+    return this.c.tables.rewrite(e, this.c.extents);
   }
   #stored1(n: Node, home: Home, at: Indices, access: Access): Store {
     const v = this.tabulated(access.value(n, at));
     return {
       buffer: home.buffer,
-      index: [...home.lead, ...axesInMemory(n, this.#memoryOrder(home, n)).map((a) => at[a] as Expr)],
+      // The memory's own order: a value may lie in memory that another with the same axes laid out (a state, a loop's carry).
+      index: [...home.lead, ...home.buffer.axes.slice(home.lead.length).map((a) => at[a.name] as Expr)],
       value: as(n.dtype, v),
     };
   }
@@ -88,9 +83,7 @@ export class Nests {
       default: {
         const home = this.c.homes.get(n) as Home;
         this.c.homes.delete(n); // its own value, not the load of it
-        this.#computing = home;
         const nest = this.copy(n, home, describe(n));
-        this.#computing = undefined;
         this.c.homes.set(n, home);
         return { nest, nodes: [n] };
       }

@@ -3,7 +3,6 @@
 import { evaluate } from "../../dsl/primitives.js";
 import { apply, type Buffer, type BufferAxis, buffer, type Expr, load, partsOf, variable } from "./expr.js";
 import { variables } from "./form.js";
-import type { Bounds } from "./ranges.js";
 
 const dear = new Set([
   "exp",
@@ -38,7 +37,7 @@ export class Tables {
   }
 
   /** Replaces the maximal tabulated subexpressions. `extents`: of the variables that may index a table. */
-  rewrite(root: Expr, extents: ReadonlyMap<string, number>, bounds: Bounds): Expr {
+  rewrite(root: Expr, extents: ReadonlyMap<string, number>): Expr {
     const pure = new Map<Expr, boolean>();
     const worth = new Map<Expr, boolean>();
     const scan = (e: Expr): void => {
