@@ -145,7 +145,8 @@ describe.each(devices)("on $device against the $reference runs", ({ device, refe
         if (r.intervention === "quack") return quack(inner, { tau: r.tau }) as unknown as Optimizer;
         return inner;
       };
-      test.skipIf(missing || run === 0)(`ten steps of AdamW: none, fixed, QuacK (Frobenius) to ${run}`, async () => {
+      if (run === 0) return; // Hugging Face's rounding grows along a run: it says nothing more at f64
+      test.skipIf(missing)(`ten steps of AdamW: none, fixed, QuacK (Frobenius) to ${run}`, async () => {
         const { doc, tensors } = await load(seed, name, f64);
         const runs = doc.runs.filter((r) => r.optimizer === "adamw" && r.norm === "frobenius" && ["none", "fixed", "quack"].includes(r.intervention));
         expect(runs.map((r) => r.intervention)).toEqual(name === "qwen3" ? ["none"] : ["none", "fixed", "quack"]);
