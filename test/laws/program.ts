@@ -580,5 +580,5 @@ export function caseOfProgram(p: Program): { readonly case: Case; readonly text:
     ...b.lines,
     `outputs ${Object.keys(outputs).join(", ")}; gradients of their weighted sum by ${Object.keys(gradients).join(", ") || "nothing"}`,
   ].join("\n");
-  return { case: { name: `program ${built++}`, inputs: b.leaves, outputs, gradients, extents: b.extents, leans: [0, 1, -1] }, text };
+  return { case: { name: `program ${built++}`, inputs: b.leaves, outputs, gradients, extents: b.extents, few: Infinity }, text };
 }

@@ -546,6 +546,29 @@ const loops: Samples = {
       return { x: l.add(inner.z, x) };
     });
   },
+  /** The body gives the state back with its axes in another order. */
+  turned: (d) => {
+    const x = d.real({ i: d.size([6]), j: d.size([8]) }, wide, "f32");
+    return l.repeat(2, { state: { x } }, ({ x }: R) => ({ x: l.map({ y: l.sum(x, "i"), x }, ({ y, x }: R) => Math.sin(x) + 0.1 * y) }));
+  },
+  /** A value inside has an axis of the loop's name, and a loop may have no turns. */
+  sameName: (d) => {
+    const i = d.size([3]);
+    const [x, w] = [d.real({}, wide, "f32"), d.real({ i }, wide, "f32")];
+    return l.repeat(i, { axis: "i", state: { x }, xs: { w } }, ({ x }: R, { w: one }: R, counter: R) => ({
+      x: l.map(
+        {
+          x,
+          one,
+          y: l.sum(
+            l.map({ w, x, counter }, ({ w, x, counter }: R) => Math.sin(w * x + counter)),
+            "i",
+          ),
+        },
+        ({ x, one, y }: R) => Math.tanh(x + one) + 0.1 * y,
+      ),
+    }));
+  },
   unused: (d) => {
     // A state that stays what it is, and one that nobody reads before it is replaced.
     const x = d.real({ m: d.size([8]) }, wide, "f32");
