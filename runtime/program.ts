@@ -100,7 +100,9 @@ export async function compileIn<const I extends { readonly [name: string]: AnyTe
   };
   return {
     run: run as Program<I, O>["run"], // what stands at each leaf is what Results says
-    kernels: program.kernels,
+    get kernels() {
+      return program.kernels;
+    },
     explain: () => (program.plan ? showPlan(program.plan) : "the js device evaluates the expression as it stands: it has no kernels"),
     [Symbol.dispose]: () => (o.own ? session[Symbol.dispose]() : program[Symbol.dispose]()),
   };

@@ -59,7 +59,9 @@ export async function train<P extends Parts, MI, MO, const I extends { readonly 
     return {
       run: async (x) => ({ loss: (await step.run(x)).loss?.[0] ?? Number.NaN }),
       session,
-      kernels: step.kernels,
+      get kernels() {
+        return step.kernels;
+      },
       explain: () => (step.plan ? showPlan(step.plan) : "the js device evaluates the expression as it stands: it has no kernels"),
       [Symbol.dispose]: () => (own ? session[Symbol.dispose]() : step[Symbol.dispose]()),
     };

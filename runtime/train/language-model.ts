@@ -4,6 +4,7 @@
 import { isLeft, right } from "fp-ts/lib/Either.js";
 import { incremental } from "../../compiler/graph/incremental.js";
 import { maxOf } from "../../compiler/lower/expr.js";
+import type { Step } from "../../compiler/lower/nest.js";
 import { runGraphPasses } from "../../compiler/pipeline.js";
 import * as build from "../../dsl/build.js";
 import {
@@ -103,7 +104,7 @@ class LanguageModel implements TrainingProgram {
       parameters: this.#params.reduce((n, l) => n + sizeOf(l), 0),
       device: this.session.device,
       threads: this.session.backend.threads,
-      kernels: compiled.kernels.length,
+      kernels: compiled.plan ? kernelCount(compiled.plan.steps) : 0,
       compileMs: performance.now() - start,
     };
   }
@@ -294,6 +295,7 @@ class LanguageModel implements TrainingProgram {
 }
 
 const sumOf = (a: Tensor, b: Tensor): Tensor => handle(add(a, handle<never>(b)));
+const kernelCount = (steps: readonly Step[]): number => steps.reduce((n, s) => n + (s.step === "loop" ? kernelCount(s.body) : 1), 0);
 const sizeOf = (l: Leaf): number => Object.values(l.axes).reduce<number>((n, e) => n * maxOf(e), 1);
 const numbered = <T extends Node>(name: string, nodes: readonly T[]): Readonly<Record<string, T>> =>
   Object.fromEntries(nodes.map((n, i) => [`${name}${i}`, n]));

@@ -8,7 +8,7 @@
 // thread's own `scratchBytesPerThread` bytes, 64-byte aligned. A barrier stands before a kernel that touches what one
 // since the last barrier wrote, or writes what one read; others need none.
 import { type Either, left, right } from "fp-ts/lib/Either.js";
-import { exprsOf, statements } from "../../loop/ir.js";
+import { exprsOf, type Kernel, statements } from "../../loop/ir.js";
 import { scheduled } from "../../loop/recipes/index.js";
 import { type Interval, termsOf } from "../../loop/terms.js";
 import { type Buffer, elements, extentVar } from "../../lower/expr.js";
@@ -21,9 +21,10 @@ import { numbered, type PrintedKernel, printKernel } from "./print.js";
 import { bytesOf, storageOf } from "./storage.js";
 
 export interface CProgram {
-  /** C files, to be compiled separately and linked together. */
+  /** C files, to be compiled separately and linked together. Names in them are numbers, so that kernels equal but for
+   *  names are one, and programs equal but for names share compiled files. */
   readonly units: readonly { readonly name: string; readonly source: string }[];
-  /** Each nest's kernel, readable. */
+  /** Each nest's kernel, readable; printed when asked for. */
   readonly kernels: readonly { readonly name: string; readonly source: string }[];
   readonly entry: "mallard_main";
   readonly scratchBytesPerThread: number;
@@ -37,7 +38,8 @@ const MAX_UNITS = 8;
 const UNIT_CHARACTERS = 12_000;
 
 interface Call {
-  readonly kernel: PrintedKernel;
+  /** Of the function. */
+  readonly name: string;
   readonly buffers: readonly Buffer[];
   readonly ints: readonly string[];
   readonly reads: ReadonlySet<Buffer>;
@@ -57,22 +59,21 @@ export const c: Target<CProgram> = {
     });
     counters(plan.steps, outer);
     const calls = new Map<Nest, Call>();
-    const kernels = new Map<string, PrintedKernel>();
-    const shown: { name: string; source: string }[] = [];
+    const kernels = new Map<string, { readonly name: string; readonly printed: PrintedKernel }>();
+    const all: Kernel[] = [];
     for (const nest of nestsOf(plan.steps)) {
       try {
         const kernel = scheduled(nest, cLimits, outer);
-        const own = printKernel(kernel, outer);
-        shown.push({ name: nest.name, source: own.source });
-        const key = printKernel({ ...kernel, name: "kernel" }, outer, numbered()).source;
-        const first = kernels.get(key) ?? own;
-        kernels.set(key, first);
+        all.push(kernel);
+        const printed = printKernel({ ...kernel, name: "kernel" }, outer, numbered());
+        const known = kernels.get(printed.source) ?? { name: String(kernels.size), printed };
+        kernels.set(printed.source, known);
         const reads = new Set<Buffer>();
         for (const s of statements(kernel.body)) {
           for (const e of termsOf(exprsOf(s))) if (e.kind === "load") reads.add(e.buffer);
           if (s.s === "use") for (const p of s.places) reads.add(p.buffer);
         }
-        calls.set(nest, { kernel: first, buffers: own.buffers, ints: own.ints, reads, writes: own.writes });
+        calls.set(nest, { name: known.name, buffers: printed.buffers, ints: printed.ints, reads, writes: printed.writes });
       } catch (error) {
         return left({
           kind: "target",
@@ -85,13 +86,16 @@ export const c: Target<CProgram> = {
     }
     const unique = [...kernels.values()];
     const main = mainFunction(plan, calls, extents);
-    const declarations = unique.map((k) => `void k_${readableName(k)}(void *const *b, const int32_t *v, const struct mallard_context *c);`);
-    const units = spread(unique).map((group, i) => ({ name: `kernels${i}`, source: [prelude, ...group.map((k) => k.source)].join("\n") }));
+    const declarations = unique.map((k) => `void k_${k.name}(void *const *b, const int32_t *v, const struct mallard_context *c);`);
+    const sources = unique.map((k) => k.printed.source.replace("k_kernel(", `k_${k.name}(`));
+    const units = spread(sources).map((group, i) => ({ name: `kernels${i}`, source: [prelude, ...group].join("\n") }));
     return right({
       units: [...units, { name: "main", source: [...(plan.profile ? [clock] : []), context, ...declarations, main].join("\n") }],
-      kernels: shown,
+      get kernels() {
+        return all.map((k) => ({ name: k.name, source: printKernel(k, outer).source }));
+      },
       entry: "mallard_main",
-      scratchBytesPerThread: Math.max(64, ...unique.map((k) => k.scratchBytes)),
+      scratchBytesPerThread: Math.max(64, ...unique.map((k) => k.printed.scratchBytes)),
       bufferOrder: plan.buffers,
       flags: cFlags,
     });
@@ -102,7 +106,6 @@ struct mallard_context { int32_t tid, n_threads; char *scratch; };`;
 const clock = `#define _POSIX_C_SOURCE 199309L
 #include <time.h>
 static inline double microseconds(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec * 1e6 + t.tv_nsec * 1e-3; }`;
-const readableName = (k: PrintedKernel) => /void k_(\w+)\(/.exec(k.source)?.[1] ?? k.name;
 
 function counters(steps: readonly Step[], outer: Map<string, Interval>) {
   const stack = [...steps];
@@ -122,16 +125,16 @@ function nestsOf(steps: readonly Step[]): readonly Nest[] {
   return out;
 }
 /** Kernels over files, the longest first, each to the shortest file so far. */
-function spread(kernels: readonly PrintedKernel[]): readonly (readonly PrintedKernel[])[] {
-  const total = kernels.reduce((n, k) => n + k.source.length, 0);
-  const n = Math.max(1, Math.min(MAX_UNITS, kernels.length, Math.ceil(total / UNIT_CHARACTERS)));
-  const groups = Array.from({ length: n }, () => ({ size: 0, kernels: [] as PrintedKernel[] }));
-  for (const k of [...kernels].sort((a, b) => b.source.length - a.source.length)) {
+function spread(sources: readonly string[]): readonly (readonly string[])[] {
+  const total = sources.reduce((n, s) => n + s.length, 0);
+  const n = Math.max(1, Math.min(MAX_UNITS, sources.length, Math.ceil(total / UNIT_CHARACTERS)));
+  const groups = Array.from({ length: n }, () => ({ size: 0, sources: [] as string[] }));
+  for (const s of [...sources].sort((a, b) => b.length - a.length)) {
     const least = groups.reduce((a, b) => (b.size < a.size ? b : a));
-    least.kernels.push(k);
-    least.size += k.source.length;
+    least.sources.push(s);
+    least.size += s.length;
   }
-  return groups.map((g) => g.kernels);
+  return groups.map((g) => g.sources);
 }
 
 function mainFunction(plan: Plan, calls: ReadonlyMap<Nest, Call>, extents: ReadonlyMap<string, number>): string {
@@ -179,7 +182,7 @@ function mainFunction(plan: Plan, calls: ReadonlyMap<Nest, Call>, extents: Reado
       const b = call.buffers.map((x) => `buffers[${place.get(x)}]`);
       const v = call.ints.map((n) => (extents.has(n) ? `extents[${extents.get(n)}]` : n));
       lines.push(
-        `${indent}{ void *const b[] = {${b.join(", ") || "0"}}; const int32_t v[] = {${v.join(", ") || "0"}}; k_${readableName(call.kernel)}(b, v, &context); } /* ${s.nest.name} */`,
+        `${indent}{ void *const b[] = {${b.join(", ") || "0"}}; const int32_t v[] = {${v.join(", ") || "0"}}; k_${call.name}(b, v, &context); } /* ${s.nest.name} */`,
       );
       tick(indent, 2 * nests++);
     }

@@ -159,7 +159,6 @@ class State implements DeviceState {
 }
 
 class Program implements Executable {
-  readonly kernels: Executable["kernels"];
   readonly #memory: Memory;
   readonly #entry: Address;
   /** By buffer id, once allocated. */
@@ -172,10 +171,12 @@ class Program implements Executable {
     readonly artifact: CArtifact,
     readonly library: Library,
   ) {
-    this.kernels = artifact.kernels;
     this.#memory = new Memory(context.native, context.count);
     this.#entry = right(library.address(artifact.entry));
     context.owned.add(this);
+  }
+  get kernels(): Executable["kernels"] {
+    return this.artifact.kernels;
   }
   #check(): void {
     if (this.#disposed) throw new DeviceError({ kind: "Disposed", what: `program ${this.plan.name}` });
