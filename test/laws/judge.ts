@@ -119,13 +119,7 @@ export function faultsOf(c: Case, got: readonly HostArray[]): readonly Fault[] {
   const first = Object.keys(c.outputs).length;
   const names = [...Object.keys(c.outputs), ...Object.keys(c.gradients).map((g) => `gradient of ${g}`)];
   return rootsOf(c).flatMap((n, k) => {
-    const message = difference(
-      n.dtype,
-      got[k] as HostArray,
-      exact[k] as Float64Array,
-      plainly.map((p) => p[k] as Float64Array),
-      k < first ? 2 : 3,
-    );
+    const message = difference(n.dtype, got[k] as HostArray, exact[k] as Float64Array, plainly[k] as readonly Float64Array[], k < first ? 2 : 3);
     return message ? [{ case: c, output: names[k] as string, message }] : [];
   });
 }
