@@ -8,7 +8,7 @@ import { lift } from "./map.js";
 import type { Arrow, MonoidBody, Node } from "./node.js";
 import { UpTo } from "./node.js";
 import * as scalar from "./scalar.js";
-import { agree, describe, handle, need, needSome, realOf } from "./tensor.js";
+import { agree, describe, handle, need, needSome, pick, realOf } from "./tensor.js";
 import type { Axes, AxesAt, Contract, Drop, Indices, Join, NamesIn, Real, Tensor } from "./types.js";
 
 export type Carrier = { readonly [name: string]: number };
@@ -164,13 +164,18 @@ export const min: Reduce = reduction("min", (x, over) => reduceBy(x, least, over
 export const prod: Reduce = reduction("prod", (x, over) => reduceBy(x, times, over));
 
 const shareOf = ({ x, n }: { x: number; n: number }) => x / n;
-/** The count is a number, or, where an extent is known only at run time, read from the axis itself before summing. */
+/** The sum over the count: a number or, where an extent is known only at run time, the sum of as many ones, so that the
+ *  bits are those of the same program at that size. */
 export function meanOf(x: Node, over: readonly string[]): Node {
-  const running = over.filter((a) => x.axes[a] instanceof UpTo);
-  const n = over.reduce((p, a) => (running.includes(a) ? p : p * (x.axes[a] as number)), 1);
-  const each = running.reduce<scalar.Scalar>((v, a) => scalar.call("div", v, scalar.size(a)), scalar.arg("x"));
-  const share = running.length === 0 ? x : build.map({ x }, { kind: "scalar", body: each });
-  return lift({ x: sumOf(share, over) }, shareOf, { n });
+  const running = pick(
+    x.axes,
+    over.filter((a) => x.axes[a] instanceof UpTo),
+  );
+  const n = over.reduce((p, a) => (a in running ? p : p * (x.axes[a] as number)), 1);
+  const axes = Object.keys(running);
+  if (axes.length === 0) return lift({ x: sumOf(x, over) }, shareOf, { n });
+  const ones = build.map({}, { kind: "scalar", body: scalar.constant(n) }, "f32", running);
+  return lift({ x: sumOf(x, over), n: sumOf(ones, axes) }, shareOf);
 }
 export const mean: Reduce = reduction("mean", meanOf);
 
