@@ -27,7 +27,6 @@ export interface Memory {
   readonly carries: ReadonlyMap<Leaf, CarryHome>;
   readonly owner: ReadonlyMap<Leaf, Loop>;
   readonly bounds: Map<string, Range>;
-  readonly layouts: Layouts;
 }
 /** A node's axes in the order in which its buffer has them. */
 export const axesInMemory = (n: Node, layouts: Layouts): readonly string[] => layouts.get(n) ?? Object.keys(n.axes);
@@ -69,7 +68,9 @@ export class Access {
     return e;
   }
   #load(b: Buffer, lead: readonly Expr[], n: Node, at: Indices, inside: Expr): Expr {
-    return load(b, [...lead, ...axesInMemory(n, this.memory.layouts).map((a) => this.#index(n, at, a))], inside === yes ? null : inside);
+    // The memory's own order, as for stores: a loop's result has the axes of its start, its memory those of the state.
+    const index = b.axes.slice(lead.length).map((a) => this.#index(n, at, a.name));
+    return load(b, [...lead, ...index], inside === yes ? null : inside);
   }
 
   #make(n: Node, at: Indices, inside: Expr): Expr {

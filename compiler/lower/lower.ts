@@ -81,14 +81,13 @@ class Lowering {
     this.#stored = choice.stored;
     const next = [...r.loops].flatMap((l) => [...(r.carries.get(l) as ReadonlySet<number>)].map((i) => l.next[i] as Node));
     this.#layouts = layouts(r, choice.stored, choice.epilogue, new Set([...direct, ...next])); // these lie as others want them
-    this.#memory = { layouts: this.#layouts, homes: this.#homes, leaves: this.#leaves, carries: this.#carries, owner: r.owner, bounds: this.#bounds };
+    this.#memory = { homes: this.#homes, leaves: this.#leaves, carries: this.#carries, owner: r.owner, bounds: this.#bounds };
     this.#nests = new Nests({
       order: r.order,
       stored: choice.stored,
       hosted: new Map([...choice.epilogue].map(([fold, host]) => [host, fold])),
       homes: this.#homes,
       memory: this.#memory,
-      layouts: this.#layouts,
       tables: this.#tables,
       bounds: this.#bounds,
       extents: this.#extents,

@@ -2,10 +2,9 @@
 // everything else. What has memory, and where, is decided before (materialise.ts, layout.ts, lower.ts).
 import type { DType, Extent, FoldNode, Node, ScanNode, TopNode } from "../../dsl/node.js";
 import { type Scalar, terms } from "../../dsl/scalar.js";
-import { Access, axesInMemory, type Home, type Indices, type Memory } from "./access.js";
+import { Access, type Home, type Indices, type Memory } from "./access.js";
 import { apply, type Expr, local, maxOf, real, variable } from "./expr.js";
 import { sumForm } from "./form.js";
-import type { Layouts } from "./layout.js";
 import type { Axis, Monoid, Nest, Stage, Store } from "./nest.js";
 import type { Range } from "./ranges.js";
 import type { Tables } from "./tables.js";
@@ -22,7 +21,6 @@ export interface Context {
   readonly hosted: ReadonlyMap<Node, Node>;
   readonly homes: Map<Node, Home>;
   readonly memory: Memory;
-  readonly layouts: Layouts;
   readonly tables: Tables;
   /** Of variables: intervals, and the extents of those that may index a table. */
   readonly bounds: Map<string, Range>;
@@ -150,7 +148,7 @@ export class Nests {
       const plain = results.length === 1 && results[0] === n;
       if (form.form === "scatter" && plain) {
         const home = this.c.homes.get(n) as Home;
-        const index = [...home.lead, ...axesInMemory(n, this.c.layouts).map((a) => rows.at[a] as Expr)];
+        const index = [...home.lead, ...home.buffer.axes.slice(home.lead.length).map((a) => rows.at[a.name] as Expr)];
         return {
           ...base,
           form: "scatter",

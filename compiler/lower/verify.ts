@@ -7,6 +7,7 @@
 
 import type { Plan } from "../plan.js";
 import { type Buffer, type Expr, extentVar, maxOf, partsOf } from "./expr.js";
+import { variables } from "./form.js";
 import { expressionsOf, loadsOf, storesOf } from "./memory.js";
 import type { Axis, Nest, Stage, Step } from "./nest.js";
 import { type Range, rangeOf } from "./ranges.js";
@@ -83,6 +84,9 @@ function verifyNest(n: Nest, bounds: ReadonlyMap<string, Range>, known: Readonly
     if (e.kind === "local" && !locals.has(e.name)) fail(`local ${e.name} is not bound`);
     todo.push(...partsOf(e));
   }
+  /** Along an axis of no elements nothing is read. */
+  const empty = new Set(axesOf(n).flatMap((a) => (maxOf(a.extent) === 0 ? [a.v] : [])));
+  const idle = (e: Expr) => empty.size > 0 && [...variables(e)].some((v) => empty.has(v));
   const access = (b: Buffer, index: readonly Expr[], guarded: boolean) => {
     if (!known.has(b)) fail(`buffer ${b.name} is not of this plan`);
     if (index.length !== b.axes.length) fail(`${b.name} has ${b.axes.length} axes and is indexed by ${index.length}`);
@@ -90,14 +94,14 @@ function verifyNest(n: Nest, bounds: ReadonlyMap<string, Range>, known: Readonly
       const max = maxOf((b.axes[i] as (typeof b.axes)[number]).extent);
       if (e.type !== "int") fail(`${b.name} is indexed by ${e.type} ${showExpr(e)}`);
       const [lo, hi] = rangeOf(e, bounds);
-      if (!guarded && max > 0 && (lo < 0 || hi >= max)) fail(`${b.name}: index ${showExpr(e)} is in [${lo}, ${hi}], the axis has ${max}`);
+      if (!guarded && max > 0 && !idle(e) && (lo < 0 || hi >= max)) fail(`${b.name}: index ${showExpr(e)} is in [${lo}, ${hi}], the axis has ${max}`);
     });
   };
   const own = new Set(storesOf(n).map((s) => s.buffer));
   for (const l of loadsOf(all)) {
     access(l.buffer, l.index, l.inside !== null);
-    const empty = l.buffer.axes.some((a) => maxOf(a.extent) === 0); // what a loop of no turns keeps: nothing to write or read
-    if (!empty && !written.has(l.buffer) && !own.has(l.buffer)) fail(`${l.buffer.name} is read before it is written`);
+    const nothing = l.buffer.axes.some((a) => maxOf(a.extent) === 0); // what a loop of no turns keeps: nothing to write or read
+    if (!nothing && !written.has(l.buffer) && !own.has(l.buffer)) fail(`${l.buffer.name} is read before it is written`);
   }
   for (const s of storesOf(n)) {
     access(s.buffer, s.index, false);

@@ -60,11 +60,9 @@ function jacobian(sample: Sample, round: Round): string | null {
   });
   for (const [k, [name, y]] of outputs.entries()) {
     const size = fixedSize(y);
-    const scale = Math.max(
-      1,
-      ...columns.flatMap((c) => c.flatMap((one) => [...(one[k] as Float64Array)].map(Math.abs))),
-      ...[...(base[k] as Float64Array)].filter(Number.isFinite).map(Math.abs),
-    );
+    let scale = 1;
+    for (const x of [base[k] as Float64Array, ...columns.flatMap((c) => c.map((one) => one[k] as Float64Array))])
+      for (const v of x) if (Number.isFinite(v)) scale = Math.max(scale, Math.abs(v));
     for (let o = 0; o < Math.min(MOST, size); o++) {
       for (const [j, w] of cotangents.entries()) {
         const unit = new Float64Array(fixedSize(w));

@@ -132,8 +132,10 @@ const maps: Samples = {
   masked: (d) => {
     const [i, j] = [d.size([8, 96]), d.size()];
     const [p, a, b] = [d.mask({ j, i }), d.real({ i }), d.real({ i, j })];
-    return { keep: l.map({ p, a }, keep), choose: l.map({ p, a, b }, choose), cut: l.map({ p, a: l.stopGradient(a) }, cut) };
+    return { keep: l.map({ p, a }, keep), choose: l.map({ p, a, b }, choose) };
   },
+  /** −∞ is a value like others where nothing is made of it. */
+  infinite: { make: (d) => l.map({ p: d.mask({ i: d.size([8, 96]) }), a: d.real({ j: d.size() }) }, cut), gradients: false },
   indices: (d) => {
     const [i, j] = [d.size([16, 96]), d.size()];
     return l.map({ x: d.real({ j, i }), s: 0.25 }, ({ x, s }: R, { i, j }: R, { i: n, j: m }: R) =>
