@@ -10,9 +10,11 @@ export interface Place {
 }
 
 const stacks = new WeakMap<Node, Set<string>>();
-/** Frames in these folders are ours, not the author's. */
+/** Frames in these folders are ours, not the author's. A runner that follows source maps (tsx) names the files that dist/
+ *  was built from, which lie beside it. */
 const here = import.meta.url.replace(/dsl\/places\.[jt]s$/, "");
-const ours = [`${here}dsl/`, `${here}compiler/`, `${here}runtime/`, `${here}index.`];
+const roots = here.endsWith("/dist/") ? [here, here.slice(0, -"dist/".length)] : [here];
+const ours = roots.flatMap((root) => [`${root}dsl/`, `${root}compiler/`, `${root}runtime/`, `${root}index.`]);
 const node = /^\s*at (?:.*? \()?(?:async )?(.*?):(\d+):(\d+)\)?$/;
 
 let recording = true;

@@ -1,7 +1,7 @@
 // Finds a function in the file that wrote it, so that a message can show the author's own line. The file is read only
 // when something is wrong: what runs is the function, so its text says what it means, and the file where it stands.
-// The function found there must be the one that runs: same syntax but for positions (types, formatting and what loaders
-// add do not count). A file edited since it was loaded, or bundled beyond recognition, gives none: then the message
+// The function found there must be the one that runs: same shape (shape.ts: types, formatting, bound names and what
+// loaders add do not count). A file edited since it was loaded, or bundled beyond recognition, gives none: then the message
 // shows the function's own text. A compiled file leads to its source through its source map.
 import { readFileSync } from "node:fs";
 import { SourceMap, type SourceMapPayload } from "node:module";
@@ -10,7 +10,8 @@ import { fileURLToPath } from "node:url";
 import type { Place } from "../../dsl/places.js";
 import { offsetOf } from "./error.js";
 import { parseFile } from "./parse.js";
-import { type FunctionSyntax, shapeOf } from "./syntax.js";
+import { shapeOf } from "./shape.js";
+import type { FunctionSyntax } from "./syntax.js";
 
 export interface Located {
   readonly file: string;

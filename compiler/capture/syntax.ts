@@ -117,7 +117,3 @@ export interface FunctionSyntax {
   readonly refused: Refused | null;
   readonly at: number;
 }
-
-/** The syntax without positions and without the details of what is refused: equal for one function in two texts. */
-export const shapeOf = (f: FunctionSyntax): string =>
-  JSON.stringify(f, (key, value: unknown) => (key === "at" || key === "nameAt" || key === "detail" ? undefined : value));

@@ -183,6 +183,16 @@ describe("the author's line is found", () => {
     expect([e.file, e.line, e.column]).toEqual([file, 9, 42]);
     expect(e.frame).toBe("9 |   ({ s }: In): number => (s as number) + outside,\n  |                                          ^");
   });
+  test("under tsx, with a parameter that has the name of something outside, which it renames", () => {
+    const file = join(folder, "shadow.ts");
+    writeFileSync(file, `const s = 2;\n${source.replace("(s as number) + outside", "(s as number) * (s > 0)")}${print}console.error(s);\n`);
+    const tsx = createRequire(import.meta.url).resolve("tsx");
+    const { text, place } = run(["--import", tsx, file], folder);
+    expect(text).toContain("s2");
+    const e = refused(text, place);
+    expect([e.file, e.line]).toEqual([file, 10]);
+    expect(e.frame).toContain("(s as number) * (s > 0)");
+  });
   test("under node, from compiled files with source maps that node does not read", () => {
     const { ts } = createRequire(import.meta.url)("ts-morph") as typeof import("ts-morph");
     const dist = join(folder, "dist");
