@@ -1,10 +1,10 @@
 // What the change of the attention logits is measured on: the labelled scores of every layer, the inputs that each
 // layer's attention had, and the same scores computed from given inputs (frozen), so that only the weights differ.
 
-import { rebuild } from "../../compiler/graph/walk.js";
+import { order, rebuild } from "../../compiler/graph/walk.js";
 import { emit, label, leaf as makeLeaf, reloop, without } from "../../dsl/build.js";
 import { find } from "../../dsl/label.js";
-import type { LabelNode, Leaf, Node } from "../../dsl/node.js";
+import type { LabelNode, Leaf, Loop, Node } from "../../dsl/node.js";
 import { handle, nodeOf } from "../../dsl/tensor.js";
 
 export interface ProbeNodes {
@@ -30,8 +30,14 @@ export function probeNodes(of: Node, name: string): ProbeNodes {
     const l = value.loop;
     const frozen = makeLeaf("input", `frozen${i}`, { [l.axis]: l.count, ...x.axes }, "f32");
     const slice = makeLeaf("bound", `frozen${i}`, without(frozen.axes, [l.axis]), "f32");
-    const again = reloop({ ...l, slices: [...l.slices, slice] }, { init: l.init, xs: [...l.xs, frozen], next: l.next });
-    return { score: value, input: emit(l, x), frozen, frozenScore: emit(again, instead(labelled, x, slice)) };
+    const score = instead(labelled, x, slice);
+    const kept = carried(l, score);
+    const only = <T>(list: readonly T[]): readonly T[] => list.filter((_, i) => kept.has(i));
+    const again = reloop(
+      { ...l, carry: only(l.carry), slices: [...l.slices, slice] },
+      { init: only(l.init), xs: [...l.xs, frozen], next: only(l.next) },
+    );
+    return { score: value, input: emit(l, x), frozen, frozenScore: emit(again, score) };
   });
   return {
     scores: each.map((e) => e.score),
@@ -39,6 +45,19 @@ export function probeNodes(of: Node, name: string): ProbeNodes {
     frozen: each.map((e) => e.frozen),
     frozenScores: each.map((e) => e.frozenScore),
   };
+}
+
+/** Which of the loop's state a value in it needs, in this round or an earlier one. With the inputs given that is mostly
+ *  none: the residual stream, and the tokens it began with, must not be asked for. */
+function carried(l: Loop, value: Node): ReadonlySet<number> {
+  const kept = new Set<number>();
+  for (let reached: readonly Node[] = [value]; reached.length > 0; ) {
+    const below = new Set(order(reached));
+    const more = l.carry.flatMap((c, i) => (below.has(c) && !kept.has(i) ? [i] : []));
+    for (const i of more) kept.add(i);
+    reached = more.map((i) => l.next[i] as Node);
+  }
+  return kept;
 }
 
 /** The labelled value with x replaced. */

@@ -50,6 +50,15 @@ describe.each(["native", "js"] as const)("on %s", (device) => {
   });
 });
 
+test("the oracle reads both probes too; the frozen one needs no tokens", async () => {
+  using m = await create({ device: "js" });
+  const before = await m.probe(batch(options.probeSequences));
+  const frozen = await m.probeFrozen(before.inputs);
+  // The inputs were rounded to f32 on the way.
+  expect(frozen.length).toBe(before.logits.length);
+  expect(Math.max(...frozen.map((x, i) => (x === before.logits[i] ? 0 : Math.abs(x - (before.logits[i] as number)))))).toBeLessThan(1e-7);
+});
+
 describe.skipIf(missing)("natively", () => {
   test("decoding agrees with the logits of training: the loss computed from them is the evaluation's", async () => {
     using m = await create();
