@@ -63,6 +63,7 @@ const scalarType = (what: string, x: unknown, field: string): DType => {
 /** What an arrow gives: one scalar type, or one by field. */
 export function resultType(what: string, x: unknown): DType | Readonly<Record<string, DType>> {
   if (typeof x !== "object" || x === null) return scalarType(what, x, "");
+  if (x instanceof Promise) throw new ArrowError(`${what}: the arrow gives a promise`, "an arrow is a scalar function: leave async out");
   const fields = Object.entries(x);
   if (fields.length === 0 || Array.isArray(x))
     throw new ArrowError(

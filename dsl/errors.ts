@@ -11,9 +11,10 @@ export class MallardError extends Error {
   constructor(
     what: string,
     readonly hint?: string,
-    options?: ErrorOptions & { readonly place?: Place },
+    /** `place`: null where the message names its places itself. */
+    options?: ErrorOptions & { readonly place?: Place | null },
   ) {
-    const place = options?.place ?? callSite();
+    const place = options?.place === null ? undefined : (options?.place ?? callSite());
     super([what, ...(hint ? [`  hint: ${hint}`] : []), ...(place ? [`  at ${place.file}:${place.line}:${place.column}`] : [])].join("\n"), options);
     this.what = what;
     this.place = place;

@@ -1,9 +1,9 @@
 // Where expressions begin: inputs, constants, sizes, tensors of indices, and keyed random numbers.
 import * as build from "./build.js";
-import { ArgumentError, SizeError } from "./errors.js";
+import { ArgumentError, DTypeError, quote, SizeError } from "./errors.js";
 import { lifted, type Mapped } from "./map.js";
 import type { DType, Node } from "./node.js";
-import { UpTo } from "./node.js";
+import { dtypes, UpTo } from "./node.js";
 import { describe, handle, intOf, need, nodeOf, pick, shapeOf } from "./tensor.js";
 import type { Axes, Indices, Int, Keep, Plain, Scalar, Tensor } from "./types.js";
 
@@ -12,6 +12,8 @@ import type { Axes, Indices, Int, Keep, Plain, Scalar, Tensor } from "./types.js
 export function input<const A extends Axes>(axes: A): Tensor<Plain<A>, "f32">;
 export function input<const A extends Axes, D extends DType>(axes: A, dtype: D): Tensor<Plain<A>, D>;
 export function input(axes: Axes, dtype: DType = "f32"): unknown {
+  if (!dtypes.includes(dtype))
+    throw new DTypeError(`input: ${typeof dtype === "string" ? quote([dtype]) : describe(dtype)} is no element type`, `there are ${quote(dtypes)}`);
   return build.leaf("input", "", shapeOf("input", axes), dtype);
 }
 export function constant(value: number): Scalar {

@@ -5,7 +5,8 @@
 // Axis order: the insertion order of `axes` is the layout order used for buffers and for arrays at the boundary.
 import type { Scalar } from "./scalar.js";
 
-export type DType = "f32" | "f64" | "bf16" | "f16" | "i32" | "bool";
+export const dtypes = ["f32", "f64", "bf16", "f16", "i32", "bool"] as const;
+export type DType = (typeof dtypes)[number];
 
 /** The extent of an axis whose size is known only when a program runs; buffers are sized `max`. Two axes agree
  *  when they hold the same UpTo object. Using one as a number while building is an error (its value is not known). */

@@ -2,12 +2,13 @@
 // lower the result to a plan; the f64 oracle stops before simplification and evaluates the graph as the author wrote it.
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import { showCaptureError } from "../compiler/capture/error.js";
-import type { PassError } from "../compiler/graph/error.js";
+import { GraphError, type PassError } from "../compiler/graph/error.js";
 import type { IncrementalError } from "../compiler/graph/incremental.js";
 import { order } from "../compiler/graph/walk.js";
 import { type LowerError, lower, type Program } from "../compiler/lower/lower.js";
 import { type Graph, runGraphPasses } from "../compiler/pipeline.js";
 import type { Plan } from "../compiler/plan.js";
+import { showShape } from "../dsl/build.js";
 import { MallardError } from "../dsl/errors.js";
 import { type Leaf, type Node, UpTo } from "../dsl/node.js";
 import { placesOf } from "../dsl/places.js";
@@ -21,9 +22,11 @@ type Fault = PassError | LowerError | IncrementalError;
 export class CompileError extends MallardError {
   override readonly name = "CompileError";
   constructor(readonly faults: readonly Fault[]) {
-    super(faults.map(showFault).join("\n"));
+    super(faults.map(showFault).join("\n"), undefined, faults.every(isPlaced) ? { place: null } : {});
   }
 }
+const isPlaced = (f: Fault): boolean =>
+  f instanceof GraphError ? f.place !== undefined : f instanceof Error || f.kind === "capture" || placesOf(f.node).length > 0;
 function showFault(f: Fault): string {
   if (f instanceof Error) return f.message;
   if (f.kind === "capture") return showCaptureError(f);
@@ -57,14 +60,25 @@ export function passed(
   const graph = runGraphPasses([...Object.values(p.outputs), ...p.updates.map((u) => u.value)], last ? { last } : {});
   if (isLeft(graph)) return left(new CompileError(graph.left));
   const roots = graph.right.roots;
+  const leaves = leavesBelow(roots);
+  const given = new Set(Object.values(p.inputs));
+  const foreign = leaves.filter((n) => n.role === "input" && !given.has(n));
+  if (foreign.length > 0) return left(new CompileError(foreign.map(ungiven)));
   const program: Program = {
     ...p,
     outputs: Object.fromEntries(names.map((n, i) => [n, roots[i] as Node])),
     updates: p.updates.map((u, i) => ({ leaf: u.leaf, value: roots[names.length + i] as Node })),
   };
-  const kept = leavesBelow(roots).filter((n) => n.role === "param" || n.role === "state");
+  const kept = leaves.filter((n) => n.role === "param" || n.role === "state");
   return right({ program, graph: graph.right, state: [...new Set([...kept, ...p.updates.map((u) => u.leaf)])] });
 }
+const ungiven = (n: Leaf): GraphError =>
+  new GraphError(
+    "read",
+    `the outputs depend on an input that is not among the program's inputs: ${n.dtype} ${showShape(n.axes)}`,
+    "name it there: compile({ …, x }, { out: … }), with the tensor that input() gave",
+    n,
+  );
 const leavesBelow = (roots: readonly Node[]): readonly Leaf[] => order(roots).filter((n): n is Leaf => n.op === "leaf");
 
 export const compiledBackend = (device: Device, threads: number): Backend => ({

@@ -97,7 +97,7 @@ export class Session {
     return this.#state;
   }
   #alive(): void {
-    if (this.#disposed) throw new DeviceError({ kind: "Disposed", what: "a session" });
+    if (this.#disposed) throw new DeviceError({ kind: "Disposed", what: "a program or its session" });
   }
 }
 
@@ -124,7 +124,8 @@ export class SessionProgram {
     inputs: Readonly<Record<string, ArrayLike<number>>>,
     extents?: Readonly<Record<string, number>>,
   ): Promise<Readonly<Record<string, HostArray>>> {
-    return this.executable.run(this.state(), inputs, extentsOf(this.spec.inputs, inputs, this.extents, extents));
+    const arrays = inputs ?? {}; // left out by a caller without types: what is missing is named
+    return this.executable.run(this.state(), arrays, extentsOf(this.spec.inputs, arrays, this.extents, extents));
   }
   [Symbol.dispose](): void {
     this.executable[Symbol.dispose]();
