@@ -14,7 +14,8 @@ export interface Interrupt {
 /** A Ctrl-C at a terminal may arrive twice, from the terminal and through npm: signals this close are one request. */
 const TOGETHER_MS = 250;
 
-export function onInterrupt(notify: () => void): Interrupt {
+/** `notify` is called at the first signal, with the exit code that it calls for. */
+export function onInterrupt(notify: (exitCode: number) => void): Interrupt {
   const controller = new AbortController();
   let exitCode: number | null = null;
   let first = 0;
@@ -24,7 +25,7 @@ export function onInterrupt(notify: () => void): Interrupt {
     if (exitCode === null) {
       exitCode = code;
       first = now;
-      notify();
+      notify(code);
       controller.abort();
     } else if (now - first > TOGETHER_MS) {
       process.exit(code);

@@ -19,7 +19,7 @@ export function addKernels(program: Command, exit: (code: number) => void): void
     .summary("print the kernels of an expression")
     .description("Prints the kernels of an expression in a file of yours: a formula, or a record { inputs, out } of tensors.")
     .argument("<file#export>", "a JavaScript or TypeScript module and the name it exports the expression by")
-    .addOption(new Option("--target <name>", TARGETS.join(", ")).argParser(choice(TARGETS)).default("c"))
+    .addOption(new Option("--target <name>", `${TARGETS.join(", ")} (wgsl: contractions so far)`).argParser(choice(TARGETS)).default("c"))
     .addOption(
       new Option("--inputs <sizes>", "axes and sizes of a formula's inputs, by input; those left out get usual sizes").default("", "usual sizes"),
     )
@@ -31,7 +31,7 @@ export function addKernels(program: Command, exit: (code: number) => void): void
 Examples:
   $ mallard kernels attention.ts#causal
   $ mallard kernels attention.ts#alibi --inputs 'q=head:8,query:128,dim:64 k=head:8,key:128,dim:64 v=head:8,key:128,value:64 m=head:8'
-  $ mallard kernels attention.ts#causal --gradient --target wgsl > causal.wgsl`,
+  $ mallard kernels attention.ts#causal --gradient --target gpujs > causal.js`,
     )
     .action(async (place: string, flags: Flags) => exit(await run(place, flags)));
 }

@@ -1,14 +1,19 @@
 #!/usr/bin/env node
 // The command `mallard`. Exit codes: 0 it worked, 1 it failed, 2 the request was wrong (128 + n after signal n).
 import { Command, CommanderError } from "commander";
+import { MallardError } from "../index.js";
 import { addDoctor } from "./doctor.js";
 import { addGenerate } from "./generate.js";
 import { addKernels } from "./kernels.js";
-import { EXIT, jsonResult, note } from "./output.js";
+import { EXIT, jsonResult, note, report } from "./output.js";
 import { addTrain } from "./train.js";
 import { version } from "./version.js";
 
 // A reader that has seen enough (`mallard … | head`) ends the command quietly.
+// One that has seen enough of the progress (`mallard train 2>&1 | head`) ends nothing: the run goes on.
+process.stderr.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") process.exit(EXIT.failed);
+});
 process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? EXIT.ok : EXIT.failed));
 
 const wantsJson = process.argv.includes("--json");
@@ -40,6 +45,11 @@ function explain(thrown: unknown): number {
     if (thrown.exitCode === 0) return EXIT.ok;
     if (wantsJson) jsonResult({ error: { kind: "usage", message: thrown.message.replace(/^error: /, ""), hint: "see --help" } });
     return EXIT.usage;
+  }
+  if (thrown instanceof MallardError && thrown.hint !== undefined) {
+    const { place } = thrown;
+    const at = place === undefined ? "" : `${place.file}:${place.line}:${place.column}: `;
+    return report({ kind: "expression", message: `${at}${thrown.what}`, hint: thrown.hint }, wantsJson);
   }
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   note(`error: ${message}`);

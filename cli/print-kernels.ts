@@ -1,6 +1,7 @@
 // From an expression to the text of its kernels on a target. A formula gets its inputs here. With the gradient, every
 // output has a further input of its own shape, the cotangent, and the derivatives of Σ output·cotangent for all inputs
 // of floats are outputs too.
+import { fileURLToPath } from "node:url";
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import {
   type AnyTensor,
@@ -11,6 +12,7 @@ import {
   grad,
   input,
   leavesOf,
+  MallardError,
   mul,
   printedTargets,
   kernelsOf as printKernels,
@@ -50,7 +52,19 @@ export async function kernelsOf(
       hint: "make inputs with input({ axis: size }), and give { inputs, out }",
     });
   }
-  const whole = wholeOf(expression);
+  let whole: Whole;
+  try {
+    whole = wholeOf(expression);
+  } catch (thrown) {
+    // Sizes that the formula cannot have are refused here, at its call, which is ours; what is wrong in its body has a
+    // place of the author's.
+    if (expression.kind === "record" || !(thrown instanceof MallardError) || thrown.place?.file !== fileURLToPath(import.meta.url)) throw thrown;
+    return problem(
+      "usage",
+      `these inputs do not fit: ${thrown.what}`,
+      `${thrown.hint === undefined ? "" : `${thrown.hint}; `}sizes are given with --inputs`,
+    );
+  }
   return print(options.gradient ? withGradient(whole) : whole, options.target);
 }
 
@@ -66,7 +80,7 @@ function print({ inputs, out }: Whole, target: TargetName): Either<Problem, read
   if (isLeft(printed))
     return problem(
       "expression",
-      `the ${target} target cannot print kernel ${printed.left.kernel}: ${printed.left.message}`,
+      `the ${target} target cannot print this expression: ${printed.left.message}`,
       `try another target: ${printedTargets.filter((t) => t !== target).join(", ")}`,
     );
   return right(printed.right.kernels);

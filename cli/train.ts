@@ -4,6 +4,7 @@ import { availableParallelism } from "node:os";
 import { type Command, Option } from "commander";
 import { type Either, isLeft, right } from "fp-ts/lib/Either.js";
 import {
+  checkParent,
   createRun,
   DEVICES,
   type DeviceName,
@@ -26,10 +27,11 @@ import {
   TextStream,
   train,
 } from "../trainer.js";
+import { commandName } from "./command-name.js";
 import { onInterrupt } from "./interrupt.js";
 import { createLanguageModel } from "./language-model.js";
 import { count, EXIT, jsonResult, note, report, result } from "./output.js";
-import { trainingProgress } from "./progress.js";
+import { type Progress, trainingProgress } from "./progress.js";
 import { atLeastZero, choice, folderName, integer, positive } from "./values.js";
 import { version } from "./version.js";
 
@@ -136,7 +138,18 @@ async function run(flags: Flags, command: Command, createProgram: ProgramFactory
   const unfit = existing === null || checkpoint === null ? null : misfit(existing, config, checkpoint.step, corpus.right.sha256);
   if (unfit !== null) return report(unfit, flags.json);
 
-  using interrupt = onInterrupt(() => note("\nEnding after this step with a checkpoint; press Ctrl-C again to quit at once."));
+  const writable = existing === null ? await checkParent(flags.out) : null;
+  if (writable !== null) return report(writable, flags.json);
+
+  let progress: Progress | null = null;
+  let stepping = false;
+  using interrupt = onInterrupt((code) => {
+    if (stepping) progress?.say("Ending after this step with a checkpoint; press Ctrl-C again to quit at once.");
+    if (progress !== null) return;
+    // Before the first step there is nothing to keep.
+    report({ kind: "run", message: "stopped before the first step", hint: "start again when you like" }, flags.json);
+    process.exit(code);
+  });
   note(`Compiling for ${config.program.device}…`);
   const made = await createProgram(model, config.program, "training");
   if (isLeft(made)) return report(made.left, flags.json);
@@ -158,7 +171,9 @@ async function run(flags: Flags, command: Command, createProgram: ProgramFactory
   note(`Run: ${folder.path}`);
 
   const from = checkpoint?.step ?? 0;
-  const progress = trainingProgress(from, config.trainer.steps);
+  const bar = trainingProgress(from, config.trainer.steps);
+  progress = bar;
+  stepping = true;
   const outcome = await train({
     program,
     corpus: corpus.right,
@@ -170,8 +185,11 @@ async function run(flags: Flags, command: Command, createProgram: ProgramFactory
     record: folder,
     from,
     stop: interrupt.signal,
-    report: (line) => progress.show(line),
-  }).finally(() => progress.end());
+    report: (line) => bar.show(line),
+  }).finally(() => {
+    stepping = false;
+    bar.end();
+  });
   if (isLeft(outcome)) return report(outcome.left, flags.json);
   const { steps, interrupted, loss, validationLoss, tokensPerSecond } = outcome.right;
 
@@ -188,7 +206,7 @@ async function run(flags: Flags, command: Command, createProgram: ProgramFactory
   }
   if (flags.json) jsonResult({ run: folder.path, steps, interrupted, loss, validationLoss, tokensPerSecond, sample, ...info });
   else {
-    if (interrupted) note(`Stopped after step ${steps}; continue with: mallard train --resume ${folder.path}`);
+    if (interrupted) note(`Stopped after step ${steps}; continue with: ${commandName()} train --resume ${folder.path}`);
     if (validationLoss !== null) result(`Validation loss after ${steps} steps: ${validationLoss.toFixed(4)} nats a byte`);
     if (sample !== null) result(`\n${sample}`);
   }
@@ -282,6 +300,6 @@ function misfit(folder: RunFolder, config: RunConfig, step: number, sha256: stri
   return {
     kind: "usage",
     message: `${folder.path} has done all of its ${step} steps`,
-    hint: `give more steps, such as --steps ${step * 2}, or generate from it: mallard generate --run ${folder.path} --prompt "The "`,
+    hint: `give more steps, such as --steps ${step * 2}, or generate from it: ${commandName()} generate --run ${folder.path} --prompt "The "`,
   };
 }

@@ -67,7 +67,14 @@ export async function pickDevice(asked: DeviceName | "auto"): Promise<Either<Pro
   if (native === null) return right({ device: "native", notice: null });
   const gpujs = await gpujsAvailable();
   if (gpujs === null)
-    return right({ device: "gpujs", notice: `Running on gpu.js, which is slow, because the native device does not work here: ${oneLine(native)}` });
-  return right({ device: "js", notice: `Running on the js oracle, which is very slow: ${oneLine(native)}; ${oneLine(gpujs)}` });
+    return right({
+      device: "gpujs",
+      notice: `Running on gpu.js, which is slow, because the native device does not work here: ${reason(native)}; see mallard doctor`,
+    });
+  return right({
+    device: "js",
+    notice: `Running on the js oracle, which is very slow, because no other device works here: ${reason(native)}; ${reason(gpujs)}; see mallard doctor`,
+  });
 }
-const oneLine = (text: string): string => text.split("\n")[0]!;
+/** In one line, without what could be done about it, which the doctor says. */
+const reason = (text: string): string => text.split("\n")[0]!.replace(/\. To go on, .*$/, "");

@@ -20,5 +20,5 @@ export { type Check, examine, type Findings } from "./machine.js";
 export { type Problem, type ProblemKind, problem, textOf } from "./problem.js";
 export type { Arrays, ProgramFactory, ProgramInfo, TrainingProgram } from "./program.js";
 export { RUN_FORMAT, type RunConfig } from "./run-config.js";
-export { type Checkpoint, createRun, openRun, type RunFolder, type WritableRun } from "./run-folder.js";
+export { type Checkpoint, checkParent, createRun, openRun, type RunFolder, type WritableRun } from "./run-folder.js";
 export { type Metrics, type Outcome, train } from "./trainer.js";

@@ -23,6 +23,9 @@ export function parseRunConfig(text: string, path: string): Either<Problem, RunC
     const format = root.integer("format", 1);
     if (format !== RUN_FORMAT) throw new Wrong(`"format" is ${format}, this version reads ${RUN_FORMAT}`);
     const model = root.object("model");
+    const [width, heads] = [model.integer("model", 1), model.integer("head", 1)];
+    if (width % heads !== 0 || (width / heads) % 2 !== 0)
+      throw new Wrong(`"model.model" is ${width} and should be an even multiple of "model.head", which is ${heads}`);
     const program = root.object("program");
     const trainer = root.object("trainer");
     const data = root.object("data");
@@ -33,9 +36,9 @@ export function parseRunConfig(text: string, path: string): Either<Problem, RunC
       created: root.string("created"),
       model: {
         vocab: model.integer("vocab", 1),
-        model: model.integer("model", 1),
+        model: width,
         layer: model.integer("layer", 1),
-        head: model.integer("head", 1),
+        head: heads,
         ff: model.integer("ff", 1),
         time: model.integer("time", 1),
         batch: model.integer("batch", 1),

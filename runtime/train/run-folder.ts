@@ -6,8 +6,9 @@
 //
 // Files are replaced whole (files.ts), so the folder can be read at any moment and after any crash. Metrics that are
 // newer than the checkpoint belong to steps that a continued run does again: they are taken off when it starts.
-import { mkdir, readdir, readFile, stat } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { constants } from "node:fs";
+import { access, mkdir, readdir, readFile, stat } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import { type Json, JsonLines, readJsonLines, toLine, writeAtomic } from "../files.js";
 import { readSafetensors, type Tensor, writeSafetensors } from "../safetensors.js";
@@ -38,11 +39,42 @@ export interface WritableRun extends RunRecord {
   [Symbol.dispose](): void;
 }
 
+/** Why no run could be kept below `parent`, found before anything that takes time; null where nothing speaks against it. */
+export async function checkParent(parent: string): Promise<Problem | null> {
+  const wanted = resolve(parent);
+  for (let at = wanted; ; at = dirname(at)) {
+    try {
+      if (!(await stat(at)).isDirectory()) throw new Error(`${at} is a file`);
+      await access(at, constants.W_OK | constants.X_OK);
+      return null;
+    } catch (thrown) {
+      if (codeOf(thrown) !== "ENOENT" || dirname(at) === at) return { ...noFolder(wanted, thrown), kind: "usage" };
+    }
+  }
+}
+const noFolder = (parent: string, thrown: unknown): Problem => ({
+  kind: "run",
+  message: `no folder for the run can be made in ${parent}: ${textOf(thrown)}`,
+  hint: "choose a folder you may write with --out DIR",
+});
+
+/** As mkdir with `recursive`, which never ends where the system says that a folder's parent does not exist though it
+ *  does (Linux: below /proc). */
+async function makeFolder(path: string): Promise<void> {
+  const missing: string[] = [];
+  for (let at = path; !(await stat(at).catch(() => null)); at = dirname(at)) missing.push(at);
+  for (const folder of missing.reverse()) {
+    await mkdir(folder).catch((thrown) => {
+      if (codeOf(thrown) !== "EEXIST") throw thrown;
+    });
+  }
+}
+
 /** Makes the folder of a new run. `now` is the time in its name. */
 export async function createRun(parent: string, config: RunConfig, now = new Date()): Promise<Either<Problem, WritableRun>> {
   const stamp = now.toISOString().replace(/[-:]/g, "").replace("T", "-").slice(0, 15);
   try {
-    await mkdir(resolve(parent), { recursive: true });
+    await makeFolder(resolve(parent));
     for (let n = 1; ; n++) {
       const path = resolve(parent, `${config.name}-${stamp}${n === 1 ? "" : `-${n}`}`);
       try {
@@ -54,11 +86,7 @@ export async function createRun(parent: string, config: RunConfig, now = new Dat
       return await open(path, config);
     }
   } catch (thrown) {
-    return problem(
-      "run",
-      `no folder for the run can be made in ${resolve(parent)}: ${textOf(thrown)}`,
-      "choose a folder you may write with --out DIR",
-    );
+    return left(noFolder(resolve(parent), thrown));
   }
 }
 

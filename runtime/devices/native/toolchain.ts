@@ -148,7 +148,8 @@ export function unsuitable(macros: ReadonlyMap<string, string>): string | null {
 async function identify(program: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<E.Either<string, Toolchain>> {
   const version = await run(program, [...args, "--version"], { env, timeout: PROBE_MS });
   if (E.isLeft(version)) return version;
-  if (version.right.code !== 0) return E.left(`--version ended with ${version.right.code}: ${firstLine(version.right.stderr)}`);
+  if (version.right.code !== 0)
+    return E.left(`--version ended with ${[version.right.code, firstLine(version.right.stderr)].filter((x) => x !== "").join(": ")}`);
   let refused = "";
   for (const native of NATIVE) {
     const flags = [...FLAGS, ...native];
