@@ -11,6 +11,17 @@ const child = spawn(process.execPath, [join(root, "dist/cli/main.js"), "train", 
 // Ctrl-C reaches the whole foreground group; the trainer ends the run and this process waits for it. A signal sent to
 // this process alone is passed on (the trainer takes two in quick succession for one).
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+// npm starts this through a shell, and passes a signal that npm alone gets on to that shell, which ends without a word.
+// Without npm above nobody waits for the run any more.
+const parent = process.ppid;
+if (process.env.npm_lifecycle_event !== undefined) {
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(watch);
+    child.kill("SIGTERM");
+  }, 500);
+  watch.unref();
+}
 child.on("error", (error) => {
   process.stderr.write(`${process.execPath} cannot be run: ${error.message}\n`);
   process.exit(1);
