@@ -3,7 +3,7 @@
 // target, so it takes no shortcut that could be wrong, only three that cannot: views that rename, and broadcasts, share
 // memory; a map that only a fold reads is evaluated inside it; loops run one body's code again.
 
-import { bodyOf, capturedNodes, isLoopNode, order, type Scopes, scopes } from "../../../compiler/graph/walk.js";
+import { capturedNodes, isLoopNode, order, type Scopes, scopes } from "../../../compiler/graph/walk.js";
 import { atKernel, type Context, copier, foldKernel, mapKernel, type Original, scanKernel, viewKernel } from "../../../compiler/targets/js/kernel.js";
 import { dense, elements, type Sizes, type Slot } from "../../../compiler/targets/js/slot.js";
 import { fold as makeFold, scan as makeScan } from "../../../dsl/build.js";
@@ -86,14 +86,14 @@ class Evaluation {
   }
 
   /** Nodes of the region, parts before wholes; a loop's results come after all that any of them needs. */
-  #region(targets: readonly Node[]): readonly Node[] {
-    const inner = this.#scope;
+  #region(targets: readonly Node[], inside: (n: Node) => boolean = () => true): readonly Node[] {
+    // All of a loop is compiled at its first result: what any of its emitted values captures comes before.
     const parts = (n: Node): readonly Node[] => {
-      if (!isLoopNode(n)) return argsOf(n);
-      const outside = capturedNodes(n.loop, [...n.loop.next, ...(this.#emitted.get(n.loop) ?? [])], inner);
-      return [...n.args, ...outside];
+      if (!isLoopNode(n)) return argsOf(n).filter(inside);
+      const outside = capturedNodes(n.loop, [...n.loop.next, ...(this.#emitted.get(n.loop) ?? [])], this.#scope);
+      return [...n.args, ...outside].filter(inside);
     };
-    return order(targets, parts);
+    return order(targets.filter(inside), parts);
   }
 
   /** A map with one reader, a fold over exactly the map's axes, in the same region (or a map that is itself inlined so). */
@@ -240,7 +240,7 @@ class Evaluation {
     const emitted = [...(this.#emitted.get(l) ?? [])];
     const targets = [...l.next, ...emitted];
     for (const p of [...l.carry, ...l.slices, l.counter]) this.#store(p);
-    const body = this.#compile(bodyOf(l, targets, this.#scope));
+    const body = this.#compile(this.#region(targets, (n) => this.#scope.get(n)?.has(l) === true));
     // What a body node is made of may itself be inlined or shared; all of it has a place now.
     const slices = l.slices.map((s, k) => {
       const x = this.slot(l.xs[k] as Node);
