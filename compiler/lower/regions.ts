@@ -90,8 +90,16 @@ export function regions(roots: readonly Node[]): Regions {
       const mine = new Set<Loop>();
       if (n.op === "leaf") {
         if (l) {
+          // A loop lies inside every loop that its slices and starts depend on, even where nothing else in it does.
+          const ring = around.get(l) as Set<Loop>;
+          for (const d of deps(n))
+            for (const x of depends.get(d) ?? [])
+              if (x !== l && !ring.has(x)) {
+                ring.add(x);
+                changed = true;
+              }
           mine.add(l);
-          for (const a of around.get(l) as Set<Loop>) mine.add(a);
+          for (const a of ring) mine.add(a);
         }
       } else {
         for (const d of deps(n)) for (const x of depends.get(d) ?? []) if (x !== l) mine.add(x);

@@ -548,6 +548,17 @@ const loops: Samples = {
       return { x: l.add(inner.z, x) };
     });
   },
+  /** An inner loop depends on the outer one by what it slices alone; its start and all else come from outside. */
+  slicesOfSlices: (d) => {
+    const [i, j] = [d.size([3]), d.size([3])];
+    const [x, z, w] = [d.real({}, wide, "f32"), d.real({}, wide, "f32"), d.real({ i, j }, wide, "f32")];
+    return l.repeat(i, { axis: "i", state: { x }, xs: { w } }, ({ x }: R, { w }: R) => {
+      const inner = l.repeat(j, { axis: "j", state: { z }, xs: { w } }, ({ z }: R, { w }: R) => ({
+        z: l.map({ z, w }, ({ z, w }: R) => Math.tanh(0.5 * z + w)),
+      })).z;
+      return { x: l.map({ x, inner }, ({ x, inner }: R) => 0.5 * x + inner) };
+    });
+  },
   /** The body gives the state back with its axes in another order. */
   turned: (d) => {
     const x = d.real({ i: d.size([6]), j: d.size([8]) }, wide, "f32");
