@@ -176,7 +176,8 @@ describe("the verifier", () => {
   test("refuses a missing index, an unknown buffer, an unbound variable, a temporary without a place", () => {
     expect(() => verifyPlan(withNest((n) => (n.form === "row" ? { ...n, rows: [] } : n)))).toThrow(/not bound/);
     expect(() => verifyPlan({ ...good, buffers: good.buffers.filter((b) => b.role !== "input") })).toThrow(/not of this plan/);
-    const two = planOf({ y: dot(softmax(x, "col"), input({ col: 33, out: 3 }), "col") }, { x });
+    const w = input({ col: 33, out: 3 });
+    const two = planOf({ y: dot(softmax(x, "col"), w, "col") }, { x, w });
     expect(() => verifyPlan({ ...two, offsets: new Map() })).toThrow(/no place/);
   });
 });
