@@ -24,7 +24,7 @@ function unequal(cases: readonly Case[], a: readonly (readonly HostArray[])[], b
 }
 
 describe.skipIf(!(await needs("compiler")))("threads", () => {
-  const cases = [...allSamples.map((s) => caseOf(s, rounds(seed)[5] as Round)), ...drawn(seed, 25).map((p) => caseOfProgram(p).case)];
+  const cases = [...allSamples.map((s) => caseOf(s, rounds(seed)[5] as Round)), ...drawn(seed, 12).map((p) => caseOfProgram(p).case)];
   it("1, 2 and 3 give the same bits, and so does a second run", { timeout: 300_000 }, async () => {
     for (let at = 0; at < cases.length; at += 60) {
       const some = cases.slice(at, at + 60);

@@ -1,6 +1,10 @@
 // The targets that the laws run over: every registered device but the oracle. A new device is tested by being registered;
 // what it needs of the machine is its line here.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { isLeft } from "fp-ts/lib/Either.js";
+import { afterAll } from "vitest";
 import { type DeviceName, type DeviceOptions, devices } from "../../runtime/devices/index.js";
 import { openSession } from "../../runtime/program.js";
 import type { Session } from "../../runtime/session.js";
@@ -16,8 +20,11 @@ export const targets: readonly TargetName[] = await (async () => {
   return here;
 })();
 
+/** Kernels of random programs are of no use to anybody later. */
+const cacheDir = mkdtempSync(join(tmpdir(), "mallard-laws-"));
+afterAll(() => rmSync(cacheDir, { recursive: true, force: true }));
 export async function open(target: DeviceName, o: DeviceOptions = {}): Promise<Session> {
-  const s = await openSession(target, o);
+  const s = await openSession(target, { cacheDir, ...o });
   if (isLeft(s)) throw s.left;
   return s.right;
 }
