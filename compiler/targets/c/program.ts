@@ -162,13 +162,15 @@ function mainFunction(plan: Plan, calls: ReadonlyMap<Nest, Call>, extents: Reado
     writes = [];
   };
   const hits = (xs: Iterable<Buffer>, ys: readonly Buffer[]) => [...xs].some((x) => ys.some((y) => overlap(x, y)));
+  // Counters are numbered by the program: equal programs are equal text, whatever was compiled before.
+  const counterNames = new Map<string, string>();
   const run = (steps: readonly Step[], indent: string) => {
     for (const s of steps) {
       if (s.step === "loop") {
         wait(indent);
-        const head = s.reverse
-          ? `for (int32_t ${s.v} = ${s.count - 1}; ${s.v} >= 0; ${s.v}--) {`
-          : `for (int32_t ${s.v} = 0; ${s.v} < ${s.count}; ${s.v}++) {`;
+        const i = `i${counterNames.size}`;
+        counterNames.set(s.v, i);
+        const head = s.reverse ? `for (int32_t ${i} = ${s.count - 1}; ${i} >= 0; ${i}--) {` : `for (int32_t ${i} = 0; ${i} < ${s.count}; ${i}++) {`;
         lines.push(indent + head);
         run(s.body, `${indent}  `);
         wait(`${indent}  `);
@@ -180,7 +182,7 @@ function mainFunction(plan: Plan, calls: ReadonlyMap<Nest, Call>, extents: Reado
       reads.push(...call.reads);
       writes.push(...call.writes);
       const b = call.buffers.map((x) => `buffers[${place.get(x)}]`);
-      const v = call.ints.map((n) => (extents.has(n) ? `extents[${extents.get(n)}]` : n));
+      const v = call.ints.map((n) => (extents.has(n) ? `extents[${extents.get(n)}]` : (counterNames.get(n) ?? n)));
       lines.push(
         `${indent}{ void *const b[] = {${b.join(", ") || "0"}}; const int32_t v[] = {${v.join(", ") || "0"}}; k_${call.name}(b, v, &context); } /* ${s.nest.name} */`,
       );
