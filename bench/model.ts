@@ -20,22 +20,7 @@ import {
   weight,
 } from "../index.js";
 import { adamw, transformer } from "../models/index.js";
-import type { Size } from "./arguments.js";
-
-export interface Sizes {
-  readonly vocab: number;
-  readonly model: number;
-  readonly layer: number;
-  readonly head: number;
-  readonly ff: number;
-  readonly time: number;
-  readonly batch: number;
-}
-export const sizes: Readonly<Record<Size, Sizes>> = {
-  micro: { vocab: 256, model: 64, layer: 2, head: 4, ff: 256, time: 64, batch: 8 },
-  tiny: { vocab: 256, model: 128, layer: 4, head: 4, ff: 512, time: 128, batch: 16 },
-  small: { vocab: 256, model: 384, layer: 6, head: 6, ff: 1536, time: 256, batch: 8 },
-};
+import type { ModelConfig } from "../trainer.js";
 
 type Node = TrainingSpec["loss"];
 type Leaf = TrainingPrograms["params"][number];
@@ -44,9 +29,9 @@ const nodeOf = (t: AnyTensor): Node => t as unknown as Node;
 const leafOf = (t: AnyTensor): Leaf => t as unknown as Leaf;
 
 /** The step as a program, its weights and optimizer state at their beginning. */
-export async function openStep(session: Session, s: Sizes, o: { readonly profile?: boolean } = {}) {
+export async function openStep(session: Session, s: ModelConfig, o: { readonly profile?: boolean } = {}) {
   const own = { model: s.model, layer: s.layer, head: s.head, dim: s.model / s.head, ff: s.ff, vocab: s.vocab };
-  const decoder = transformer({ ...own, group: s.head, cq: 0, latent: 0, nope: 0, rope: 0, value: 0 }); // the last are other attentions'
+  const decoder = transformer(own);
   const inputs = {
     tokens: input({ batch: s.batch, time: s.time }, "i32"),
     following: input({ batch: s.batch, time: s.time }, "i32"),
@@ -74,7 +59,7 @@ export async function openStep(session: Session, s: Sizes, o: { readonly profile
   };
 }
 /** One batch of bytes, from a fixed generator (Numerical Recipes' linear congruence, high bits). */
-function tokensOf(s: Sizes) {
+function tokensOf(s: ModelConfig) {
   const ids = new Int32Array(s.batch * (s.time + 1));
   let state = 1;
   for (let i = 0; i < ids.length; i++) {

@@ -6,8 +6,8 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
+import type { ModelConfig } from "../trainer.js";
 import { type Contestant, Lines, peer } from "./contestant.js";
-import type { Sizes } from "./model.js";
 
 /** The checkout, wherever this file was compiled to. */
 export const ROOT = (() => {
@@ -47,7 +47,7 @@ export interface Torch {
   readonly firstSeconds: number;
 }
 /** PyTorch's training step, after its first one. `cache`: where torch.compile keeps what it made. */
-export async function torch(mode: Mode, s: Sizes, threads: number, folder: string | null, cache?: string): Promise<Either<string, Torch>> {
+export async function torch(mode: Mode, s: ModelConfig, threads: number, folder: string | null, cache?: string): Promise<Either<string, Torch>> {
   const name = torchName(mode);
   const python = folder === null ? "python3" : join(folder, "bin/python");
   const sizes = [s.vocab, s.model, s.layer, s.head, s.ff, s.time, s.batch].map(String);

@@ -3,7 +3,8 @@
 // least says most.
 import type { KernelTime } from "../index.js";
 import { kernelTimes } from "../index.js";
-import { openStep, sizes } from "./model.js";
+import { MODEL_SIZES } from "../trainer.js";
+import { openStep } from "./model.js";
 import { type Context, openNative } from "./parts.js";
 import { columns, digits } from "./results.js";
 import { median } from "./statistics.js";
@@ -26,7 +27,7 @@ export interface Profile {
 export async function profile({ args, progress }: Context): Promise<Profile> {
   progress(`profile of ${args.size}`);
   using session = await openNative(args.threads);
-  const own = await openStep(session, sizes[args.size], { profile: true });
+  const own = await openStep(session, MODEL_SIZES[args.size], { profile: true });
   for (let i = 0; i < 3; i++) await own.step();
   const steps: number[] = [];
   const runs: (readonly KernelTime[])[] = [];
