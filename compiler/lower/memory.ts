@@ -14,6 +14,8 @@ export function storesOf(n: Nest): readonly Store[] {
       return n.stores;
     case "row":
       return n.stages.flatMap(ofStage);
+    case "tiles":
+      return [...n.stores.flatMap((s) => s.stores), ...n.columns.map((c) => c.store), ...n.quads];
     case "scatter":
       return [{ buffer: n.into.buffer, index: n.into.index, value: n.value }];
     case "top":
@@ -30,6 +32,15 @@ export function expressionsOf(n: Nest): readonly Expr[] {
       return [...stores, n.a, n.b];
     case "row":
       return [...stores, ...n.stages.flatMap((s) => (s.stage === "map" ? [] : [...s.elements, ...s.monoid.combine]))];
+    case "tiles":
+      return [
+        ...stores,
+        ...n.dots.flatMap((d) => [d.a, d.b]),
+        ...n.sides.flatMap((s) => [s.element, ...s.monoid.combine]),
+        n.mask,
+        ...n.folds.flatMap((f) => [...f.elements, ...f.monoid.combine, ...[f.rescale, f.b, f.at].filter((e) => e !== null)]),
+        ...n.columns.flatMap((c) => [c.element, c.a]),
+      ];
     case "scatter":
       return [...stores, n.index];
     case "top":

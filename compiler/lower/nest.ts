@@ -48,6 +48,52 @@ export type Stage =
       readonly stores: readonly Store[];
     };
 
+/** A contraction that exists tile by tile: local `name` = Σ_k a·b at each (row, over). */
+export interface Dot {
+  readonly name: string;
+  readonly k: readonly Axis[];
+  /** Over batch, rows and k; may read sides of the rows. */
+  readonly a: Expr;
+  /** Over batch, over and k; may read sides of the over axes. */
+  readonly b: Expr;
+}
+/** A fold over small axes of its own, with a value at each index of one side (a norm of each query, or of each key). */
+export interface Side {
+  readonly name: string;
+  readonly of: "rows" | "over";
+  readonly fold: readonly Axis[];
+  /** One component. */
+  readonly monoid: Monoid;
+  readonly element: Expr;
+}
+/** A fold over all `over` axes, for each row; `bind` are its components: in later folds of the kernel their values so far,
+ *  in `stores` the final ones. */
+export interface TileFold {
+  readonly bind: readonly string[];
+  readonly monoid: Monoid;
+  /** Tile expressions: over batch, rows, over; they read dots, sides, and the binds of earlier folds. */
+  readonly elements: readonly Expr[];
+  /** Where the elements read binds of earlier folds: what is folded so far is brought up to date by this when those binds
+   *  change, a factor for a sum, an addend for a maximum. Over binds and their former values `was.BIND`; an expression of
+   *  differences only, which is not evaluated where nothing changed. null: the elements read no binds. One component. */
+  readonly rescale: Expr | null;
+  /** Axes that the result has beside batch and rows. */
+  readonly n: readonly Axis[];
+  /** n not empty: Σ element·b, with b over batch, over and n. */
+  readonly b: Expr | null;
+  /** n is one axis: the element is added at this index of it (int, over batch, rows, over), and b is null. */
+  readonly at: Expr | null;
+}
+/** Σ over the rows of element·a, a over batch, rows and n, with a result at each index of batch, over and n: gathered in
+ *  memory, tile after tile. The local `sum` in the store's value is the total. A kernel with columns divides its batches
+ *  alone among threads. */
+export interface TileColumn {
+  readonly n: readonly Axis[];
+  readonly element: Expr;
+  readonly a: Expr;
+  readonly store: Store;
+}
+
 interface Base {
   /** Unique in the plan; made from the source's names where there are any. */
   readonly name: string;
@@ -69,6 +115,26 @@ export type Nest =
       readonly a: Expr;
       readonly b: Expr;
       readonly stores: readonly Store[];
+    })
+  /** Folds over a value with one index on each of two sides that is never stored: queries × keys. For each batch and row
+   *  the folds over `over`, in order, in one pass; then the stores. The last axis of rows and of over is tiled, those
+   *  before are loops. Outside `mask` no fold and no quad changes: tiles without an index inside are skipped.
+   *  Tree of a fold: tiles of 64 along the last over axis, in order. */
+  | (Base & {
+      readonly form: "tiles";
+      readonly batch: readonly Axis[];
+      readonly rows: readonly Axis[];
+      readonly over: readonly Axis[];
+      readonly sides: readonly Side[];
+      readonly dots: readonly Dot[];
+      /** bool, over batch, rows and over. */
+      readonly mask: Expr;
+      readonly folds: readonly TileFold[];
+      readonly columns: readonly TileColumn[];
+      /** Stores at each index of batch, rows and over (mask is then true). */
+      readonly quads: readonly Store[];
+      /** For each batch, row and index of n, values over binds (those of folds with that n, or with none). */
+      readonly stores: readonly { readonly n: readonly Axis[]; readonly stores: readonly Store[] }[];
     })
   /** into[…, target = index, …] += value in the order of `over`, from 0: a sum over a one-hot condition. `into.index` is
    *  over the variables of rows and of target. index is over `over` (and rows); out of range is dropped. */

@@ -78,6 +78,8 @@ export function showNest(n: Nest): readonly string[] {
         ...n.stores.map((s) => `  ${showStore(s)}`),
       ];
     }
+    case "tiles":
+      return showTiles(n);
     case "scatter":
       return [
         head("scatter", showAxes(n.rows)),
@@ -90,6 +92,24 @@ export function showNest(n: Nest): readonly string[] {
         ...n.stores.map((s) => `  ${showStore(s)}`),
       ];
   }
+}
+function showTiles(n: Nest & { form: "tiles" }): readonly string[] {
+  const along = (axes: readonly Axis[]) => (axes.length > 0 ? ` for ${showAxes(axes)}` : "");
+  const lines = [
+    ...n.sides.map((s) => `${s.name} = ${s.monoid.kind} over ${showAxes(s.fold)} of ${showExpr(s.element)}, once for each of ${s.of}`),
+    ...n.dots.map((d) => `${d.name} = sum over ${showAxes(d.k)} of (${showExpr(d.a)}) · (${showExpr(d.b)})`),
+    `where ${showExpr(n.mask)}`,
+    ...n.folds.map((f) => {
+      const what = f.b ? `(${f.elements.map(showExpr).join(", ")}) · (${showExpr(f.b)})` : f.elements.map(showExpr).join(", ");
+      const at = f.at ? ` at ${showExpr(f.at)}` : "";
+      return `  ${f.bind.join(", ")}${along(f.n)} = ${f.monoid.kind} of ${what}${at}${f.rescale ? `, rescaled by ${showExpr(f.rescale)}` : ""}`;
+    }),
+    ...n.columns.map((c) => `  column sum${along(c.n)} of (${showExpr(c.element)}) · (${showExpr(c.a)}): ${showStore(c.store)}`),
+    ...n.quads.map((s) => `  ${showStore(s)}`),
+    ...n.stores.flatMap((s) => (s.n.length === 0 ? s.stores.map(showStore) : [`for ${showAxes(s.n)}`, ...s.stores.map((x) => `  ${showStore(x)}`)])),
+  ];
+  const head = `${n.name}: tiles${n.batch.length > 0 ? ` batch (${showAxes(n.batch)})` : ""} rows (${showAxes(n.rows)}) over (${showAxes(n.over)})`;
+  return [head, ...lines.map((l) => `  ${l}`)];
 }
 export const showBuffer = (b: Buffer): string => `${b.name}: ${b.dtype} [${b.axes.map((a) => `${a.name}: ${showExtent(a.extent)}`).join(", ")}]`;
 

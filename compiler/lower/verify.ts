@@ -9,7 +9,7 @@ import type { Plan } from "../plan.js";
 import { type Buffer, type Expr, extentVar, maxOf, partsOf } from "./expr.js";
 import { variables } from "./form.js";
 import { expressionsOf, loadsOf, storesOf } from "./memory.js";
-import type { Axis, Nest, Stage, Step } from "./nest.js";
+import type { Axis, Monoid, Nest, Stage, Step } from "./nest.js";
 import { type Range, rangeOf } from "./ranges.js";
 import { showExpr } from "./show.js";
 
@@ -56,15 +56,35 @@ function axesOf(n: Nest): readonly Axis[] {
       return [...n.rows, ...n.stages.flatMap(ofStage)];
     case "contract":
       return [...n.batch, ...n.m, ...n.n, ...n.k];
+    case "tiles":
+      return [...n.batch, ...n.rows, ...n.over, ...tileAxes(n)];
     case "scatter":
       return [...n.rows, ...n.over, n.target];
     case "top":
       return [...n.rows, n.over, n.slot];
   }
 }
+function tileAxes(n: Nest & { form: "tiles" }): readonly Axis[] {
+  return [
+    ...n.dots.flatMap((d) => d.k),
+    ...n.sides.flatMap((s) => s.fold),
+    ...n.folds.flatMap((f) => f.n),
+    ...n.columns.flatMap((c) => c.n),
+    ...n.stores.flatMap((s) => s.n),
+  ];
+}
 function localsOf(n: Nest): ReadonlySet<string> {
   if (n.form === "contract") return new Set(["sum"]);
   if (n.form === "top") return new Set(["value", "index"]);
+  if (n.form === "tiles") {
+    const operands = (m: Monoid) => m.names.flatMap((c) => [`x.${c}`, `y.${c}`]);
+    return new Set([
+      "sum",
+      ...n.dots.map((d) => d.name),
+      ...n.sides.flatMap((s) => [s.name, ...operands(s.monoid)]),
+      ...n.folds.flatMap((f) => [...f.bind, ...f.bind.map((b) => `was.${b}`), ...operands(f.monoid)]),
+    ]);
+  }
   if (n.form !== "row") return new Set();
   return new Set(n.stages.flatMap((s) => (s.stage === "map" ? [] : [...s.bind, ...s.monoid.names.flatMap((c) => [`x.${c}`, `y.${c}`])])));
 }

@@ -45,6 +45,14 @@ function operationsOf(n: Nest): number {
       }
       return trips(n.rows) * each;
     }
+    case "tiles": {
+      const pairs = trips(n.batch) * trips(n.rows) * trips(n.over);
+      const inner = n.dots.reduce((sum, d) => sum + 2 * trips(d.k), 0) + n.folds.reduce((sum, f) => sum + 2 * trips(f.b ? f.n : []), 0);
+      const columns = n.columns.reduce((sum, c) => sum + 2 * trips(c.n), 0);
+      const each = operations([...n.folds.flatMap((f) => f.elements), ...n.columns.map((c) => c.element), ...values(n.quads)]);
+      const ends = n.stores.reduce((sum, s) => sum + trips(s.n) * operations(values(s.stores)), 0);
+      return pairs * (inner + columns + each) + trips(n.batch) * trips(n.rows) * ends;
+    }
     case "scatter":
       return trips(n.rows) * trips(n.over) * (1 + operations([n.value]));
     case "top":
@@ -61,6 +69,12 @@ function axesOf(n: Nest): ReadonlySet<string> {
         return [...n.batch, ...n.m, ...n.n, ...n.k];
       case "row":
         return [...n.rows, ...n.stages.flatMap((s) => (s.stage === "map" ? s.axes : s.stage === "fold" ? s.over : [s.over]))];
+      case "tiles":
+        return [
+          ...[...n.batch, ...n.rows, ...n.over],
+          ...[...n.dots.flatMap((d) => d.k), ...n.sides.flatMap((s) => s.fold), ...n.folds.flatMap((f) => f.n)],
+          ...[...n.columns.flatMap((c) => c.n), ...n.stores.flatMap((s) => s.n)],
+        ];
       case "scatter":
         return [...n.rows, ...n.over, n.target];
       case "top":

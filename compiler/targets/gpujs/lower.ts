@@ -80,6 +80,8 @@ export class NestLowering {
       case "top":
         this.#top(nest);
         break;
+      case "tiles":
+        throw this.#refusal(`kernel ${nest.name} works tile by tile; gpu.js computes one cell a thread: lower the program with tiles: false`);
     }
     return { do: "nest", name: nest.name, nodes: nest.nodes, body: this.steps };
   }
