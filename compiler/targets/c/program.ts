@@ -5,20 +5,19 @@
 //                     void (*barrier)(void *), void *barrier_argument)
 //
 // `buffers` holds one pointer per `bufferOrder` entry, `extents` the run-time extents in the plan's order, `scratch` this
-// thread's own `scratchBytesPerThread` bytes, 64-byte aligned. A barrier stands before a kernel that touches what one
-// since the last barrier wrote, or writes what one read; others need none.
+// thread's own `scratchBytesPerThread` bytes, 64-byte aligned. Where barriers stand, lower/barriers.ts decides.
 import { type Either, left, right } from "fp-ts/lib/Either.js";
 import { exprsOf, type Kernel, statements } from "../../loop/ir.js";
 import { scheduled } from "../../loop/recipes/index.js";
 import { type Interval, termsOf } from "../../loop/terms.js";
-import { type Buffer, elements, extentVar } from "../../lower/expr.js";
+import { type Event, walkOf } from "../../lower/barriers.js";
+import { type Buffer, extentVar } from "../../lower/expr.js";
 import type { Nest, Step } from "../../lower/nest.js";
 import type { Plan } from "../../plan.js";
 import type { Target, TargetError } from "../target.js";
 import { cLimits } from "./limits.js";
 import { prelude } from "./prelude.js";
 import { numbered, type PrintedKernel, printKernel } from "./print.js";
-import { bytesOf, storageOf } from "./storage.js";
 
 export interface CProgram {
   /** C files, to be compiled separately and linked together. Names in them are numbers, so that kernels equal but for
@@ -140,53 +139,42 @@ function spread(sources: readonly string[]): readonly (readonly string[])[] {
 function mainFunction(plan: Plan, calls: ReadonlyMap<Nest, Call>, extents: ReadonlyMap<string, number>): string {
   const place = new Map(plan.buffers.map((b, i) => [b, i]));
   const lines: string[] = [];
-  const overlap = (a: Buffer, b: Buffer): boolean => {
-    if (a === b) return true;
-    const [x, y] = [plan.offsets.get(a.id), plan.offsets.get(b.id)];
-    if (x === undefined || y === undefined) return false;
-    const size = (q: Buffer) => elements(q) * bytesOf(storageOf(q));
-    return x < y + size(b) && y < x + size(a);
-  };
-  let reads: Buffer[] = [];
-  let writes: Buffer[] = [];
   // With a profile, each call and each barrier adds the time since the one before to the last nest called.
   let nests = 0;
   const tick = (indent: string, slot: number) => {
     if (plan.profile) lines.push(`${indent}now = microseconds(); profile[${slot}] += now - before; before = now;`);
   };
-  const wait = (indent: string) => {
-    if (reads.length + writes.length === 0) return;
-    lines.push(`${indent}barrier(barrier_argument);`);
-    tick(indent, 2 * nests - 1);
-    reads = [];
-    writes = [];
-  };
-  const hits = (xs: Iterable<Buffer>, ys: readonly Buffer[]) => [...xs].some((x) => ys.some((y) => overlap(x, y)));
   // Counters are numbered by the program: equal programs are equal text, whatever was compiled before.
   const counterNames = new Map<string, string>();
-  const run = (steps: readonly Step[], indent: string) => {
-    for (const s of steps) {
-      if (s.step === "loop") {
-        wait(indent);
+  let indent = "  ";
+  const event = (e: Event) => {
+    switch (e.at) {
+      case "barrier":
+        lines.push(`${indent}barrier(barrier_argument);`);
+        tick(indent, 2 * nests - 1);
+        return;
+      case "enter": {
         const i = `i${counterNames.size}`;
-        counterNames.set(s.v, i);
-        const head = s.reverse ? `for (int32_t ${i} = ${s.count - 1}; ${i} >= 0; ${i}--) {` : `for (int32_t ${i} = 0; ${i} < ${s.count}; ${i}++) {`;
+        const { v, count, reverse } = e.loop;
+        counterNames.set(v, i);
+        const head = reverse ? `for (int32_t ${i} = ${count - 1}; ${i} >= 0; ${i}--) {` : `for (int32_t ${i} = 0; ${i} < ${count}; ${i}++) {`;
         lines.push(indent + head);
-        run(s.body, `${indent}  `);
-        wait(`${indent}  `);
-        lines.push(`${indent}}`);
-        continue;
+        indent += "  ";
+        return;
       }
-      const call = calls.get(s.nest) as Call;
-      if (hits(call.writes, reads) || hits(call.writes, writes) || hits(call.reads, writes)) wait(indent);
-      reads.push(...call.reads);
-      writes.push(...call.writes);
-      const b = call.buffers.map((x) => `buffers[${place.get(x)}]`);
-      const v = call.ints.map((n) => (extents.has(n) ? `extents[${extents.get(n)}]` : (counterNames.get(n) ?? n)));
-      lines.push(
-        `${indent}{ void *const b[] = {${b.join(", ") || "0"}}; const int32_t v[] = {${v.join(", ") || "0"}}; k_${call.name}(b, v, &context); } /* ${s.nest.name} */`,
-      );
-      tick(indent, 2 * nests++);
+      case "leave":
+        indent = indent.slice(2);
+        lines.push(`${indent}}`);
+        return;
+      case "nest": {
+        const call = calls.get(e.nest) as Call;
+        const b = call.buffers.map((x) => `buffers[${place.get(x)}]`);
+        const v = call.ints.map((n) => (extents.has(n) ? `extents[${extents.get(n)}]` : (counterNames.get(n) ?? n)));
+        lines.push(
+          `${indent}{ void *const b[] = {${b.join(", ") || "0"}}; const int32_t v[] = {${v.join(", ") || "0"}}; k_${call.name}(b, v, &context); } /* ${e.nest.name} */`,
+        );
+        tick(indent, 2 * nests++);
+      }
     }
   };
   if (plan.profile) {
@@ -194,7 +182,7 @@ function mainFunction(plan: Plan, calls: ReadonlyMap<Nest, Call>, extents: Reado
     lines.push(`  float *const profile = (float *)buffers[${place.get(plan.profile)}] + (long)tid * ${slots};`);
     lines.push(`  for (int i = 0; i < ${slots}; i++) profile[i] = 0;`, "  double before = microseconds(), now;");
   }
-  run(plan.steps, "  ");
+  for (const e of walkOf(plan, (n) => calls.get(n) as Call)) event(e);
   return `void mallard_main(void *const *buffers, const int32_t *extents, int tid, int n_threads, void *scratch, void (*barrier)(void *), void *barrier_argument) {
   const struct mallard_context context = {tid, n_threads, scratch};
 ${lines.join("\n")}
