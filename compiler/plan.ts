@@ -1,5 +1,5 @@
 // What the compiler hands to a target: buffers with places in memory, and the steps. Data only.
-import type { UpTo } from "../dsl/node.js";
+import type { Node, UpTo } from "../dsl/node.js";
 import type { Buffer } from "./lower/expr.js";
 import type { Step } from "./lower/nest.js";
 
@@ -16,6 +16,8 @@ export interface Plan {
   /** Byte offset of each temp buffer (by id) in one arena of `arenaBytes`, 64-byte aligned. */
   readonly offsets: ReadonlyMap<number, number>;
   readonly arenaBytes: number;
+  /** The value that lies in a buffer (by id), for names and places in messages; plans written by hand have none. */
+  readonly holds?: ReadonlyMap<number, Node>;
   /** Where a target that can measures itself: microseconds, f32, [thread, nest in the order of the steps, 2], the time
    *  in the kernel and then at the barrier behind it, summed over a run's calls. One of `outputs`. */
   readonly profile?: Buffer;

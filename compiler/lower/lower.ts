@@ -109,10 +109,12 @@ class Lowering {
       if (name !== undefined) this.#outputs[name] = b;
     }
     const steps = this.#region(null);
+    const holds = new Map([...this.#homes].map(([n, h]) => [h.buffer.id, n] as const));
     for (const [name, n] of Object.entries(this.p.outputs)) {
       if (this.#outputs[name]) continue;
       const b = this.#buffer(`out_${name}`, n.dtype, n.axes, "output");
       this.#outputs[name] = b;
+      holds.set(b.id, n);
       steps.push({ step: "nest", nest: this.#nests.copy(n, { buffer: b, lead: [] }, `out_${name}`) });
     }
     const updates = this.p.updates.filter((u) => u.value !== u.leaf);
@@ -131,6 +133,7 @@ class Lowering {
       state: this.#state,
       offsets,
       arenaBytes,
+      holds,
     };
   }
 
