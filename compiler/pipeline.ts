@@ -2,12 +2,13 @@
 //
 //   read       arrows become scalar expressions (capture)
 //   rates      learning-rate factors are derived from the labelled logits
+//   reassociate  what does not vary along a sum of quadratic values leaves it
 //   grad       gradients become expressions
 //   simplify   local rewriting
 //   sink       what is computed layer by layer from a loop's results moves into the loop
 //   lower      nests and loops (compiler/lower), then targets
 //
-// The oracle stops before `simplify`: it executes the graph as the author wrote it.
+// The oracle stops at `grad`, and leaves out what only prepares for fusion: it executes the graph as the author wrote it.
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import type { Node } from "../dsl/node.js";
 import type { CaptureOptions } from "./capture/capture.js";
@@ -15,6 +16,7 @@ import type { PassError } from "./graph/error.js";
 import { expandGrads } from "./graph/grad.js";
 import { expandRates } from "./graph/rates.js";
 import { follow, read } from "./graph/read.js";
+import { reassociate } from "./graph/reassociate.js";
 import { simplify } from "./graph/simplify.js";
 import { sink } from "./graph/sink.js";
 import { type Stage, verify } from "./graph/verify.js";
@@ -27,24 +29,30 @@ export interface Graph {
   readonly originals: ReadonlyMap<Node, Original>;
 }
 export interface Pass {
-  readonly name: "read" | "rates" | "grad" | "simplify" | "sink";
+  readonly name: "read" | "rates" | "reassociate" | "grad" | "simplify" | "sink";
   readonly run: (g: Graph) => Either<readonly PassError[], Graph>;
   /** What holds of its result, and of all later ones. */
   readonly establishes: Stage;
+  /** Rewrites only for the sake of fusion: a run up to `grad`, the oracle's, goes without. */
+  readonly fusion?: true;
 }
 
 const rebuilt = (g: Graph, e: Either<PassError, Rebuilt>): Either<readonly PassError[], Graph> =>
   isLeft(e) ? left([e.left]) : right({ roots: e.right.roots, originals: follow(g.originals, e.right.to) });
 
+/** Nothing is executed as it was written any more. */
+const rewritten = ({ roots }: { readonly roots: readonly Node[] }): Either<readonly PassError[], Graph> => right({ roots, originals: new Map() });
+
 export const passes = (options: CaptureOptions = {}): readonly Pass[] => [
   { name: "read", run: (g) => read(g.roots, options), establishes: { read: true } },
   { name: "rates", run: (g) => rebuilt(g, expandRates(g.roots)), establishes: {} },
+  { name: "reassociate", run: (g) => rewritten(reassociate(g.roots)), establishes: {}, fusion: true },
   { name: "grad", run: (g) => rebuilt(g, expandGrads(g.roots)), establishes: { expanded: true } },
-  { name: "simplify", run: (g) => right({ roots: simplify(g.roots).roots, originals: new Map() }), establishes: {} },
-  { name: "sink", run: (g) => right({ roots: sink(g.roots), originals: new Map() }), establishes: {} },
+  { name: "simplify", run: (g) => rewritten(simplify(g.roots)), establishes: {} },
+  { name: "sink", run: (g) => rewritten({ roots: sink(g.roots) }), establishes: {} },
 ];
 
-/** Runs the passes up to and including `last`. `watch` sees the graph after each: what `explain` prints. */
+/** Runs the passes up to and including `last`; up to `grad`, those that every target needs, the oracle too. `watch` sees the graph after each: what `explain` prints. */
 export function runGraphPasses(
   roots: readonly Node[],
   o: { readonly last?: Pass["name"]; readonly capture?: CaptureOptions; readonly watch?: (pass: string, g: Graph) => void } = {},
@@ -53,6 +61,7 @@ export function runGraphPasses(
   let holds: Stage = {};
   verify(g.roots, holds);
   for (const pass of passes(o.capture)) {
+    if (pass.fusion && o.last === "grad") continue;
     const out = pass.run(g);
     if (isLeft(out)) return out;
     g = out.right;

@@ -1,0 +1,167 @@
+// Which values are quadratic. A contraction whose two operands each have an axis of their own (queries × keys) and whose
+// value is no smaller than either of them, q·k and dO·v in attention, is worth more computed tile by tile than stored;
+// what is computed from it point by point is as large. The rewrites before and after the gradient ask this, and leave
+// every other fold as it is: its bits are its author's.
+//
+//   Σ_K a·b    a over batch, M, K and b over batch, N, K, with |N| ≥ |K| and |M| ≥ |K|, |K| short, neither a weight
+//
+// The operands are read off the element: its factors, seen through maps that multiply, divide, negate and guard.
+import { kindOf } from "../../dsl/derivative/monoid.js";
+import { argsOf, type Extent, type FoldNode, type Node, UpTo } from "../../dsl/node.js";
+import { type Scalar, terms } from "../../dsl/scalar.js";
+import { isLoopNode } from "./walk.js";
+
+/** The private axes of a value's two sides. */
+export interface Sides {
+  readonly left: ReadonlySet<string>;
+  readonly right: ReadonlySet<string>;
+}
+
+/** Longer contractions are cheaper to store than to repeat. */
+const LONGEST = 512;
+const extentOf = (e: Extent): number => (e instanceof UpTo ? e.max : e);
+const isZero = (s: Scalar | undefined): boolean => s?.kind === "const" && Number(s.value) === 0;
+/** Has the value of each index at that index. */
+export const isPointwise = (n: Node): boolean => n.op === "map" || n.op === "label" || n.op === "stop" || n.op === "cast";
+
+/** Every quadratic value among `nodes` (parts before wholes, loops' bodies included) with its two sides; several pairs
+ *  where it joins contractions that have no two sides in common (P·V where V itself is one, of latents with factors). */
+export function quadratics(nodes: readonly Node[]): ReadonlyMap<Node, readonly Sides[]> {
+  const weights = weightsIn(nodes);
+  const out = new Map<Node, readonly Sides[]>();
+  for (const n of nodes) {
+    const own = n.op === "fold" ? contraction(n, weights) : undefined;
+    const sides = own ? [own] : isPointwise(n) ? joined(argsOf(n).flatMap((a) => out.get(a) ?? [])) : [];
+    if (sides.length > 0) out.set(n, sides);
+  }
+  return out;
+}
+/** What pairs have in common, where they have. */
+function joined(all: readonly Sides[]): readonly Sides[] {
+  const out: Sides[] = [];
+  for (const s of all) {
+    const i = out.findIndex((t) => shared(t, s));
+    if (i < 0) out.push(s);
+    else out[i] = shared(out[i] as Sides, s) as Sides;
+  }
+  return out;
+}
+/** The same two sides, whichever is called left. */
+function shared(a: Sides, b: Sides): Sides | undefined {
+  const cut = (x: ReadonlySet<string>, y: ReadonlySet<string>) => new Set([...x].filter((k) => y.has(k)));
+  for (const [l, r] of [
+    [b.left, b.right],
+    [b.right, b.left],
+  ] as const) {
+    const [left, right] = [cut(a.left, l), cut(a.right, r)];
+    if (left.size > 0 && right.size > 0) return { left, right };
+  }
+  return undefined;
+}
+
+/** The two groups of factors of a sum, each with result axes of its own. */
+function contraction(f: FoldNode, weights: ReadonlySet<Node>): Sides | undefined {
+  if (f.args.length !== 1 || kindOf(f.monoid) !== "sum") return undefined;
+  const [x] = f.args as readonly [Node];
+  const rows = Object.keys(f.axes);
+  const inner = factorsOf(x).filter((p) => f.over.some((a) => p.axes.has(a)));
+  const rowsOf = (p: Factor) => rows.filter((a) => p.axes.has(a));
+  // As in the lowering: the widest factor starts one group, the widest with an axis that it lacks the other; each of the
+  // rest joins the group that it widens least.
+  const sorted = [...inner].sort((p, q) => rowsOf(q).length - rowsOf(p).length);
+  const first = sorted[0];
+  const second = first && sorted.find((p) => rowsOf(p).some((a) => !first.axes.has(a)));
+  if (!first || !second) return undefined;
+  const groups: readonly [Factor[], Factor[]] = [[first], [second]];
+  const span = (g: readonly Factor[]) => new Set(g.flatMap(rowsOf));
+  for (const p of inner) {
+    if (p === first || p === second) continue;
+    const widens = (g: readonly Factor[]) => rowsOf(p).filter((a) => !span(g).has(a)).length;
+    (widens(groups[0]) <= widens(groups[1]) ? groups[0] : groups[1]).push(p);
+  }
+  const [a, b] = [span(groups[0]), span(groups[1])];
+  const left = new Set([...a].filter((r) => !b.has(r)));
+  const right = new Set([...b].filter((r) => !a.has(r)));
+  if (left.size === 0 || right.size === 0) return undefined;
+  const product = (axes: Iterable<string>) => [...axes].reduce((p, axis) => p * extentOf((f.axes[axis] ?? x.axes[axis]) as Extent), 1);
+  const length = product(f.over);
+  if (length > LONGEST || product(left) < length || product(right) < length) return undefined;
+  return groups.some((g) => g.every((p) => p.nodes.every((n) => weights.has(n)))) ? undefined : { left, right };
+}
+
+interface Factor {
+  readonly axes: ReadonlySet<string>;
+  /** The nodes it is computed from: itself, or what a compound scalar reads. */
+  readonly nodes: readonly Node[];
+}
+/** The factors of a value; constants are none. */
+function factorsOf(n: Node): readonly Factor[] {
+  const out: Factor[] = [];
+  const todo: Node[] = [n];
+  for (let x = todo.pop(); x; x = todo.pop()) {
+    if (x.op === "label" || x.op === "stop") todo.push(x.args[0]);
+    else if (x.op === "map" && x.body.kind === "scalar") {
+      const { names, args } = x;
+      const read = (name: string): Node => args[names.indexOf(name)] as Node;
+      for (const s of scalarFactors(x.body.body)) {
+        if (s.kind === "arg") todo.push(read(s.name));
+        else out.push(compound(s, read));
+      }
+    } else out.push({ axes: new Set(Object.keys(x.axes)), nodes: [x] });
+  }
+  return out;
+}
+function compound(s: Scalar, read: (name: string) => Node): Factor {
+  const axes = new Set<string>();
+  const nodes: Node[] = [];
+  for (const t of terms([s])) {
+    if (t.kind === "index") axes.add(t.axis);
+    if (t.kind !== "arg") continue;
+    nodes.push(read(t.name));
+    for (const a of Object.keys(read(t.name).axes)) axes.add(a);
+  }
+  return { axes, nodes };
+}
+function scalarFactors(body: Scalar): readonly Scalar[] {
+  const out: Scalar[] = [];
+  const todo: Scalar[] = [body];
+  for (let s = todo.pop(); s; s = todo.pop()) {
+    if (s.kind === "const" || s.kind === "size") continue;
+    if (s.kind === "call" && (s.prim === "mul" || s.prim === "neg")) todo.push(...s.args);
+    else if (s.kind === "call" && s.prim === "select" && isZero(s.args[2])) todo.push(s.args[0] as Scalar, s.args[1] as Scalar);
+    else if (s.kind === "call" && s.prim === "div") {
+      todo.push(s.args[0] as Scalar);
+      if (s.args[1]?.kind !== "const") out.push(s.args[1] as Scalar);
+    } else out.push(s);
+  }
+  return out;
+}
+
+/** Values made of weights and constants alone. A product with one is a projection: it grows with the data along one side
+ *  only. What a loop carries is no weight, whatever it began as. */
+function weightsIn(nodes: readonly Node[]): ReadonlySet<Node> {
+  const sliced = new Map<Node, Node>();
+  for (const n of nodes) if (isLoopNode(n)) for (const [k, s] of n.loop.slices.entries()) sliced.set(s, n.loop.xs[k] as Node);
+  const out = new Set<Node>();
+  // A slice may come before what it is a slice of has been seen: that is then asked for first.
+  const settled = new Set<Node>();
+  const stack: Node[] = [];
+  for (const root of nodes) {
+    stack.push(root);
+    for (let n = stack.at(-1); n; n = stack.at(-1)) {
+      const of = n.op === "leaf" ? sliced.get(n) : undefined;
+      const parts = of ? [of] : argsOf(n);
+      const waiting = settled.has(n) ? [] : parts.filter((p) => !settled.has(p));
+      if (waiting.length > 0) {
+        stack.push(...waiting);
+        continue;
+      }
+      stack.pop();
+      if (settled.has(n)) continue;
+      settled.add(n);
+      const own = n.op === "leaf" ? of !== undefined || n.role === "param" || n.role === "state" : !isLoopNode(n);
+      if (own && parts.every((p) => out.has(p))) out.add(n);
+    }
+  }
+  return out;
+}
