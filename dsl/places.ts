@@ -15,6 +15,8 @@ const stacks = new WeakMap<Node, Set<string>>();
 const here = import.meta.url.replace(/dsl\/places\.[jt]s$/, "");
 const roots = here.endsWith("/dist/") ? [here, here.slice(0, -"dist/".length)] : [here];
 const ours = roots.flatMap((root) => [`${root}dsl/`, `${root}compiler/`, `${root}runtime/`, `${root}index.`]);
+/** Inputs that the command makes for a formula have no author. */
+const command = roots.map((root) => `${root}cli/`);
 const node = /^\s*at (?:.*? \()?(?:async )?(.*?):(\d+):(\d+)\)?$/;
 
 let recording = true;
@@ -29,8 +31,24 @@ export function withoutRecording<T>(f: () => T): T {
   }
 }
 
+let expanded: Node | null = null;
+/** What is built meanwhile, and is new, has this node's origins: a derivative those of what it is the derivative of. */
+export function onBehalfOf<T>(n: Node, f: () => T): T {
+  const before = [recording, expanded] as const;
+  recording = false;
+  expanded = n;
+  try {
+    return f();
+  } finally {
+    [recording, expanded] = before;
+  }
+}
+
 export function record(n: Node): void {
-  if (!recording) return;
+  if (!recording) {
+    if (expanded && !stacks.has(n)) inherit(n, expanded);
+    return;
+  }
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = 12;
   const stack = new Error().stack ?? "";
@@ -49,13 +67,13 @@ export function inherit(to: Node, from: Node): void {
   else for (const s of origins) if (known.size < 16) known.add(s);
 }
 
-function parse(stack: string): Place | undefined {
+function parse(stack: string, skipped: readonly string[] = ours): Place | undefined {
   for (const line of stack.split("\n").slice(1)) {
     const m = node.exec(line);
     if (!m) continue;
     const url = m[1] as string;
     const asUrl = url.startsWith("/") ? `file://${url}` : url;
-    if (url.startsWith("node:") || ours.some((folder) => asUrl.startsWith(folder))) continue;
+    if (url.startsWith("node:") || skipped.some((folder) => asUrl.startsWith(folder))) continue;
     return { file: url.startsWith("file://") ? decodeURIComponent(new URL(url).pathname) : url, line: Number(m[2]), column: Number(m[3]) };
   }
   return undefined;
@@ -65,7 +83,7 @@ function parse(stack: string): Place | undefined {
 export function placesOf(n: Node): readonly Place[] {
   const out: Place[] = [];
   for (const stack of stacks.get(n) ?? []) {
-    const p = parse(stack);
+    const p = parse(stack, [...ours, ...command]);
     if (p && !out.some((q) => q.file === p.file && q.line === p.line && q.column === p.column)) out.push(p);
   }
   return out;

@@ -12,6 +12,7 @@ import { carry, emit, fold, leaf, loop as makeLoop, scan } from "../../dsl/build
 import { derive, type Use } from "../../dsl/derivative/index.js";
 import { add, freshAxis, isFloat, rename, zeros } from "../../dsl/derivative/terms.js";
 import type { FoldNode, Leaf, Loop, Node, ScanNode } from "../../dsl/node.js";
+import { onBehalfOf } from "../../dsl/places.js";
 import { isKept } from "./residuals.js";
 import { below, bodyOf, capturedNodes, isLoopNode, order, partsInRegion, placeholders, rebuild, type Scopes, scopes } from "./walk.js";
 
@@ -69,8 +70,9 @@ export function pull(region: readonly Node[], active: ReadonlySet<Node>, cts: Co
     const args = partsInRegion(n, scope);
     const needs = args.map((a) => active.has(a));
     if (!needs.some(Boolean)) continue;
-    derive([use, ...more], needs).forEach((ct, i) => {
-      if (ct && needs[i]) accumulate(cts, args[i] as Node, ct);
+    const through = onBehalfOf(n, () => derive([use, ...more], needs));
+    through.forEach((ct, i) => {
+      if (ct && needs[i]) onBehalfOf(args[i] as Node, () => accumulate(cts, args[i] as Node, ct));
     });
   }
 }

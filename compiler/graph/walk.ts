@@ -7,7 +7,7 @@
 
 import { carry, emit, label, reloop, withArgs } from "../../dsl/build.js";
 import { argsOf, type Leaf, type Loop, type Node } from "../../dsl/node.js";
-import { inherit, withoutRecording } from "../../dsl/places.js";
+import { inherit, onBehalfOf, withoutRecording } from "../../dsl/places.js";
 
 export const isLoopNode = (n: Node): n is Extract<Node, { loop: Loop }> => n.op === "carry" || n.op === "emit";
 
@@ -161,7 +161,7 @@ export function rebuild(roots: readonly Node[], f: (n: Node, was: Node) => Node,
   };
   withoutRecording(() => {
     for (const n of given ? order(roots, (m) => (given(m) ? [] : mentioned(m))) : orderWithMentions(roots)) {
-      const made = given?.(n) ?? f(again(n), n);
+      const made = given?.(n) ?? onBehalfOf(n, () => f(again(n), n));
       inherit(made, n);
       to.set(n, made);
     }
