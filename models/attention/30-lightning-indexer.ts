@@ -13,6 +13,9 @@ export const lightningIndexer = (n: number) =>
       "key",
       { slot: n },
     );
-    const s = map({ s: scale(dot(q, at(k, { key }), "dim"), size(q, "dim") ** -0.5), key }, ({ s, key }, { query: i }) => (key <= i ? s : -Infinity));
+    // Where there are fewer keys than slots, the slots left over have index −1.
+    const s = map({ s: scale(dot(q, at(k, { key }), "dim"), size(q, "dim") ** -0.5), key }, ({ s, key }, { query: i }) =>
+      key >= 0 && key <= i ? s : -Infinity,
+    );
     return dot(softmax(s, "slot"), at(v, { key }), "slot");
   });

@@ -66,13 +66,21 @@ export {
   window,
 };
 
-/** Sizes of an example. `time` is a multiple of 4, `head` and `dim` are even. */
+/** Sizes of an example; `head` and `dim` are even. `batch`, `time`, `key`, `y` and `x` may be what `upTo` gives, except where
+ *  a variant cuts an axis into pieces (the keys of native sparse attention: a multiple of 4). */
 export interface Sizes {
   readonly batch: number;
   readonly head: number;
+  /** Of queries, and of keys unless `key` says otherwise. Documents and forget gates lie along one time: no other keys. */
   readonly time: number;
+  readonly key?: number;
   readonly dim: number;
   readonly value: number;
+  /** The width of windows and the keys that an indexer keeps. `time / 2` unless said; `time` is a number then. */
+  readonly span?: number;
+  /** The neighbourhood's image. 4 by `time / 4` unless said; `time` is a multiple of 4 then. */
+  readonly y?: number;
+  readonly x?: number;
 }
 export interface Example {
   readonly inputs: { readonly [name: string]: AnyTensor };
@@ -90,13 +98,16 @@ const example = <I extends { readonly [name: string]: AnyTensor }>(inputs: I, ap
 });
 const whole = <const A extends { readonly [axis: string]: number }>(axes: A): Tensor<{ -readonly [K in keyof A]: A[K] } & {}, "i32"> =>
   input(axes, "i32" satisfies DType);
-/** q, k and v of one self-attention. */
-const heads = ({ batch, head, time, dim, value }: Sizes) => ({
+const span = (s: Sizes): number => s.span ?? s.time / 2;
+/** q, k and v of one attention. */
+const heads = ({ batch, head, time, key = time, dim, value }: Sizes) => ({
   q: input({ batch, head, query: time, dim }),
-  k: input({ batch, head, key: time, dim }),
-  v: input({ batch, head, key: time, value }),
+  k: input({ batch, head, key, dim }),
+  v: input({ batch, head, key, value }),
 });
-const shared = ({ batch, time, dim, value }: Sizes) => ({ k: input({ batch, key: time, dim }), v: input({ batch, key: time, value }) });
+const shared = ({ batch, time, key = time, dim, value }: Sizes) => ({ k: input({ batch, key, dim }), v: input({ batch, key, value }) });
+/** Queries and keys are the same positions. */
+const self = (s: Sizes) => heads({ ...s, key: s.time });
 
 export const variants: readonly Variant[] = [
   { number: 1, name: "multi-head", title: "multi-head attention", example: (s) => example(heads(s), multiHead) },
@@ -108,8 +119,8 @@ export const variants: readonly Variant[] = [
       example(
         {
           ...heads(s),
-          k: input({ batch: s.batch, group: s.head / 2, key: s.time, dim: s.dim }),
-          v: input({ batch: s.batch, group: s.head / 2, key: s.time, value: s.value }),
+          k: input({ batch: s.batch, group: s.head / 2, key: s.key ?? s.time, dim: s.dim }),
+          v: input({ batch: s.batch, group: s.head / 2, key: s.key ?? s.time, value: s.value }),
         },
         groupedQuery,
       ),
@@ -119,13 +130,13 @@ export const variants: readonly Variant[] = [
     number: 4,
     name: "latent",
     title: "multi-head latent attention",
-    example: ({ batch, head, time, dim, value }) =>
+    example: ({ batch, head, time, key = time, dim, value }) =>
       example(
         {
           qc: input({ batch, head, query: time, nope: dim }),
           qr: input({ batch, head, query: time, rope: dim / 2 }),
-          c: input({ batch, key: time, latent: dim }),
-          kr: input({ batch, key: time, rope: dim / 2 }),
+          c: input({ batch, key, latent: dim }),
+          kr: input({ batch, key, rope: dim / 2 }),
           uk: input({ head, latent: dim, nope: dim }),
           uv: input({ head, latent: dim, value }),
         },
@@ -133,13 +144,13 @@ export const variants: readonly Variant[] = [
       ),
   },
   { number: 5, name: "causal", title: "causal mask", example: (s) => example(heads(s), causal) },
-  { number: 6, name: "window", title: "sliding window", example: (s) => example(heads(s), window(s.time / 2)) },
+  { number: 6, name: "window", title: "sliding window", example: (s) => example(heads(s), window(span(s))) },
   { number: 7, name: "prefix", title: "prefix LM", example: (s) => example({ ...heads(s), prefix: whole({ batch: s.batch }) }, prefix) },
   {
     number: 8,
     name: "documents",
     title: "packed documents",
-    example: (s) => example({ ...heads(s), doc: whole({ batch: s.batch, time: s.time }) }, documents),
+    example: (s) => example({ ...self(s), doc: whole({ batch: s.batch, time: s.time }) }, documents),
   },
   { number: 9, name: "alibi", title: "ALiBi", example: (s) => example({ ...heads(s), m: input({ head: s.head }) }, alibi) },
   { number: 10, name: "t5-bias", title: "T5 relative bias", example: (s) => example({ ...heads(s), b: input({ head: s.head, bucket: 8 }) }, t5) },
@@ -154,19 +165,19 @@ export const variants: readonly Variant[] = [
     number: 13,
     name: "cosine",
     title: "cosine attention",
-    example: (s) => example({ ...heads(s), tau: input({ head: s.head }), b: input({ head: s.head, query: s.time, key: s.time }) }, cosine),
+    example: (s) => example({ ...heads(s), tau: input({ head: s.head }), b: input({ head: s.head, query: s.time, key: s.key ?? s.time }) }, cosine),
   },
   { number: 14, name: "sigmoid", title: "sigmoid attention", example: (s) => example(heads(s), sigmoidAttention) },
   {
     number: 15,
     name: "differential",
     title: "differential attention",
-    example: ({ batch, head, time, dim, value }) =>
+    example: ({ batch, head, time, key = time, dim, value }) =>
       example(
         {
           q: input({ batch, head, half: 2, query: time, dim }),
-          k: input({ batch, head, half: 2, key: time, dim }),
-          v: input({ batch, head, key: time, value }),
+          k: input({ batch, head, half: 2, key, dim }),
+          v: input({ batch, head, key, value }),
           a: input({ head, dim }),
           b: input({ head, dim }),
           c: input({ head, dim }),
@@ -177,14 +188,14 @@ export const variants: readonly Variant[] = [
   },
   { number: 16, name: "sink-logit", title: "learned sink logit", example: (s) => example({ ...heads(s), z: input({ head: s.head }) }, sinkLogit) },
   { number: 17, name: "off-by-one", title: "softmax off by one", example: (s) => example(heads(s), offByOne) },
-  { number: 18, name: "sink-tokens", title: "sink tokens and a window", example: (s) => example(heads(s), sinkTokens(1, s.time / 2)) },
+  { number: 18, name: "sink-tokens", title: "sink tokens and a window", example: (s) => example(heads(s), sinkTokens(1, span(s))) },
   {
     number: 19,
     name: "neighbourhood",
     title: "2-D neighbourhood",
-    example: ({ head, time, dim, value }) =>
+    example: ({ batch, head, time, y = 4, x = time / 4, dim, value }) =>
       example(
-        { q: input({ head, y: 4, x: time / 4, dim }), k: input({ head, ky: 4, kx: time / 4, dim }), v: input({ head, ky: 4, kx: time / 4, value }) },
+        { q: input({ batch, head, y, x, dim }), k: input({ batch, head, ky: y, kx: x, dim }), v: input({ batch, head, ky: y, kx: x, value }) },
         neighbourhood(1),
       ),
   },
@@ -194,21 +205,21 @@ export const variants: readonly Variant[] = [
     number: 22,
     name: "forgetting",
     title: "forgetting transformer",
-    example: (s) => example({ ...heads(s), logf: input({ batch: s.batch, head: s.head, time: s.time }) }, forgetting),
+    example: (s) => example({ ...self(s), logf: input({ batch: s.batch, head: s.head, time: s.time }) }, forgetting),
   },
   {
     number: 23,
     name: "tensor-product",
     title: "tensor product attention",
-    example: ({ batch, head, time, dim, value }) =>
+    example: ({ batch, head, time, key = time, dim, value }) =>
       example(
         {
           aq: input({ batch, head, query: time, rq: 3 }),
           bq: input({ batch, query: time, rq: 3, dim }),
-          ak: input({ batch, head, key: time, rk: 2 }),
-          bk: input({ batch, key: time, rk: 2, dim }),
-          av: input({ batch, head, key: time, rv: 2 }),
-          bv: input({ batch, key: time, rv: 2, value }),
+          ak: input({ batch, head, key, rk: 2 }),
+          bk: input({ batch, key, rk: 2, dim }),
+          av: input({ batch, head, key, rv: 2 }),
+          bv: input({ batch, key, rv: 2, value }),
         },
         tensorProduct,
       ),
@@ -230,21 +241,28 @@ export const variants: readonly Variant[] = [
     name: "gated",
     title: "gated output",
     example: (s) =>
-      example({ ...heads(s), x: input({ batch: s.batch, query: s.time, model: 6 }), w: input({ model: 6, head: s.head, value: s.value }) }, gated),
+      example(
+        {
+          ...heads(s),
+          x: input({ batch: s.batch, query: s.time, model: s.head * s.value }),
+          w: input({ model: s.head * s.value, head: s.head, value: s.value }),
+        },
+        gated,
+      ),
   },
   { number: 27, name: "retention", title: "retention", example: (s) => example({ ...heads(s), gamma: input({ head: s.head }) }, retention) },
   {
     number: 28,
     name: "simplicial",
     title: "2-simplicial attention",
-    example: ({ batch, head, time, dim, value }) =>
+    example: ({ batch, head, time, key = time, dim, value }) =>
       example(
         {
           q: input({ batch, head, query: time, dim }),
-          k: input({ batch, head, key: time, dim }),
-          k2: input({ batch, head, key2: time, dim }),
-          v: input({ batch, head, key: time, value }),
-          v2: input({ batch, head, key2: time, value }),
+          k: input({ batch, head, key, dim }),
+          k2: input({ batch, head, key2: key, dim }),
+          v: input({ batch, head, key, value }),
+          v2: input({ batch, head, key2: key, value }),
         },
         simplicial,
       ),
@@ -253,16 +271,16 @@ export const variants: readonly Variant[] = [
     number: 29,
     name: "native-sparse",
     title: "native sparse attention",
-    example: ({ batch, head, time, dim, value }) =>
+    example: ({ batch, head, time, key = time, dim, value, ...s }) =>
       example(
         {
           q: input({ batch, group: head / 2, member: 2, query: time, dim }),
-          k: input({ batch, group: head / 2, key: time, dim }),
-          v: input({ batch, group: head / 2, key: time, value }),
+          k: input({ batch, group: head / 2, key, dim }),
+          v: input({ batch, group: head / 2, key, value }),
           pool: input({ within: 4 }),
           gate: input({ batch, group: head / 2, member: 2, query: time, branch: 3 }),
         },
-        nativeSparse(4, 1, time / 2),
+        nativeSparse(4, 1, s.span ?? time / 2),
       ),
   },
   {
@@ -275,10 +293,10 @@ export const variants: readonly Variant[] = [
           q: heads(s).q,
           ...shared(s),
           qi: input({ batch: s.batch, part: 2, query: s.time, idim: 4 }),
-          ki: input({ batch: s.batch, key: s.time, idim: 4 }),
+          ki: input({ batch: s.batch, key: s.key ?? s.time, idim: 4 }),
           w: input({ batch: s.batch, part: 2, query: s.time }),
         },
-        lightningIndexer(Math.max(1, s.time / 2)),
+        lightningIndexer(Math.max(1, span(s))),
       ),
   },
 ];
