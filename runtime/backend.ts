@@ -88,7 +88,7 @@ export const compiledBackend = (device: Device, threads: number): Backend => ({
   compile: async (program) => {
     const p = passed(program);
     if (isLeft(p)) return p;
-    const plan = lower(p.right.program);
+    const plan = lower(p.right.program, { tiles: device.tiles });
     if (isLeft(plan)) return left(new CompileError([plan.left]));
     const made = program.profile ? profiled(plan.right, device.name, threads) : plan.right;
     return right({ executable: await device.compile(made), extents: made.extents, state: p.right.state, plan: made });

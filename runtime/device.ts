@@ -29,6 +29,8 @@ export interface Executable {
 }
 export interface Device {
   readonly name: string;
+  /** Does its target have kernels of tiles? */
+  readonly tiles: boolean;
   /** Allocates (zeroed) state for these paths. */
   alloc(state: readonly StateSpec[]): Promise<DeviceState>;
   compile(plan: Plan): Promise<Executable>;

@@ -128,7 +128,7 @@ export function kernelsOf(
   const outputs = Object.fromEntries(found.map(({ path, node }) => [path || "out", node]));
   const p = passed({ name: "program", inputs: inputLeaves(inputs), outputs, updates: [] });
   if (isLeft(p)) throw p.left;
-  const plan = lower(p.right.program);
+  const plan = lower(p.right.program, { tiles: target === "c" });
   if (isLeft(plan)) throw new CompileError([plan.left]);
   return map((kernels: readonly Kernel[]) => ({ kernels, plan: showPlan(plan.right) }))(printers[target](plan.right));
 }

@@ -1,6 +1,6 @@
 // The value of a node at given indices, as index notation: views become index arithmetic, maps are substituted, and
 // what has memory becomes a load.
-import type { Extent, Leaf, Loop, Node } from "../../dsl/node.js";
+import type { Extent, Leaf, Loop, MapNode, Node } from "../../dsl/node.js";
 import type { Scalar } from "../../dsl/scalar.js";
 import { apply, type Buffer, type Expr, extentVar, int, load, random, real, variable } from "./expr.js";
 import { and, iadd, imod, imul, isub, no, within, yes } from "./ints.js";
@@ -45,11 +45,27 @@ export const slot = (h: CarryHome, at: Expr, m: Pick<Memory, "bounds">): Expr =>
 
 export class Access {
   readonly #memo = new Map<string, Expr>();
-  /** `locals`: folds whose value this kernel has at hand. */
+  /** `locals`: folds whose value this kernel has at hand. `own`: values that it makes itself, by where they are wanted. */
   constructor(
     readonly memory: Memory,
     readonly locals: ReadonlyMap<Node, Expr> = new Map(),
+    readonly own: (n: Node, at: Indices, inside: Expr) => Expr | undefined = () => undefined,
   ) {}
+
+  /** Where a view puts what it reads at these indices (`places`: its axes by those). */
+  moved(axes: Readonly<Record<string, Extent>>, places: Readonly<Record<string, Scalar>>, at: Indices): Indices {
+    const env = this.#environment(axes, at, () => {
+      throw new LoweringBug("an index arrow has no inputs");
+    });
+    return { ...at, ...Object.fromEntries(Object.entries(places).map(([a, s]) => [a, toIndex(translate(s, env))])) };
+  }
+  /** A scalar of a map's body (a mask's condition) at given indices. */
+  scalar(n: MapNode, s: Scalar, at: Indices): Expr {
+    return translate(
+      s,
+      this.#environment(n.axes, at, (name) => this.value(n.args[n.names.indexOf(name)] as Node, at)),
+    );
+  }
 
   value(n: Node, at: Indices, inside: Expr = yes): Expr {
     const key = `${n.id}|${Object.keys(n.axes)
@@ -75,7 +91,7 @@ export class Access {
 
   #make(n: Node, at: Indices, inside: Expr): Expr {
     const m = this.memory;
-    const local = this.locals.get(n);
+    const local = this.locals.get(n) ?? this.own(n, at, inside);
     if (local) return local;
     const home = m.homes.get(n);
     if (home) return this.#load(home.buffer, home.lead, n, at, inside);

@@ -38,7 +38,7 @@ export function sumForm(element: Expr, rows: readonly Axis[], over: readonly Axi
 }
 
 /** Conditions of a conjunction. */
-const conditions = (c: Expr): readonly Expr[] => (c.kind === "call" && c.prim === "and" ? c.args.flatMap(conditions) : [c]);
+export const conditions = (c: Expr): readonly Expr[] => (c.kind === "call" && c.prim === "and" ? c.args.flatMap(conditions) : [c]);
 
 function scatter(element: Expr, rows: readonly Axis[], over: readonly Axis[]): FoldForm | undefined {
   const zero = element.kind === "call" && element.prim === "select" && isZero(element.args[2]);
@@ -60,11 +60,11 @@ function scatter(element: Expr, rows: readonly Axis[], over: readonly Axis[]): F
   }
   return undefined;
 }
-const isZero = (e: Expr | undefined): boolean => e?.kind === "num" && e.value === 0;
+export const isZero = (e: Expr | undefined): boolean => e?.kind === "num" && e.value === 0;
 const variableOf = (a: Axis): Expr => variable(a.v);
 
 /** Factors of a product; a selection of a product against zero guards one factor. */
-function factors(e: Expr): Expr[] {
+export function factors(e: Expr): Expr[] {
   if (e.kind !== "call") return [e];
   if (e.prim === "mul" && e.type === "real") return e.args.flatMap(factors);
   if (e.prim === "neg" && e.type === "real") return [real(-1), ...factors(e.args[0] as Expr)];
@@ -77,7 +77,8 @@ function factors(e: Expr): Expr[] {
   }
   return [e];
 }
-const product = (fs: readonly Expr[]): Expr => fs.reduce((a, b) => (a.kind === "num" && a.value === 1 ? b : apply("mul", "real", a, b)), real(1));
+export const product = (fs: readonly Expr[]): Expr =>
+  fs.reduce((a, b) => (a.kind === "num" && a.value === 1 ? b : apply("mul", "real", a, b)), real(1));
 
 function contraction(element: Expr, rows: readonly Axis[], over: readonly Axis[]): FoldForm | undefined {
   const all = factors(element);

@@ -8,14 +8,16 @@ import { type Buffer, buffer, extentVar, int, variable } from "./expr.js";
 import { fuseMaps, fuseUpdates } from "./fuse.js";
 import { iadd } from "./ints.js";
 import { type Layouts, layouts } from "./layout.js";
-import { materialise } from "./materialise.js";
+import { materialise, pinnedValues, type Tiled, usersOf } from "./materialise.js";
 import { placeTemporaries } from "./memory.js";
 import type { Nest, Step } from "./nest.js";
 import { clean, describe, Nests } from "./nests.js";
+import type { Reason } from "./quadratics.js";
 import type { Range } from "./ranges.js";
 import { type Regions, regions } from "./regions.js";
 import { fuseRows } from "./rows.js";
 import { Tables } from "./tables.js";
+import { finished, nearTiles, type TileKernel, tiling } from "./tiling.js";
 import { orderUpdates } from "./updates.js";
 import { verifyPlan } from "./verify.js";
 
@@ -34,7 +36,11 @@ export interface LowerError {
   readonly node: Node;
 }
 
-export function lower(p: Program): Either<LowerError, Plan> {
+export interface LowerOptions {
+  /** Kernels of tiles, for targets that have them; else what they would never store is stored. */
+  readonly tiles: boolean;
+}
+export function lower(p: Program, o: LowerOptions = { tiles: false }): Either<LowerError, Plan> {
   const roots = [...Object.values(p.outputs), ...p.updates.map((u) => u.value)];
   const r = regions(roots);
   const bad = r.order.find((n) => n.dtype === "f64");
@@ -45,9 +51,42 @@ export function lower(p: Program): Either<LowerError, Plan> {
       message: "f64 tensors exist on the js device alone",
       hint: 'cast to "f32", or compile with device: "js"',
     });
-  const plan = new Lowering(p, r).plan();
+  const plan = new Lowering(p, choose(p, r, roots, o)).plan();
   verifyPlan(plan);
   return right(plan);
+}
+
+/** What has memory and which kernel computes it, and an order in which every kernel can be computed whole. */
+interface Chosen {
+  readonly r: Regions;
+  readonly direct: readonly Node[];
+  readonly stored: ReadonlySet<Node>;
+  readonly epilogue: ReadonlyMap<Node, Node>;
+  readonly tiled: ReadonlyMap<Node, TileKernel>;
+  readonly quads: ReadonlySet<Node>;
+  readonly reasons: readonly Reason[];
+}
+function choose(p: Program, r: Regions, roots: readonly Node[], o: LowerOptions): Chosen {
+  const direct = Object.values(p.outputs).filter((n) => ownsMemory(n));
+  const sinks = p.updates.map((u) => u.value);
+  const pinned = pinnedValues(r, new Set(direct));
+  const users = usersOf(r, sinks);
+  const kept = new Set<Node>([...pinned, ...sinks, ...Object.values(p.outputs)]);
+  const isPinned = (n: Node) => kept.has(n);
+  const t = o.tiles ? tiling(r, users, isPinned) : undefined;
+  const tiled: Tiled = {
+    inline: new Set([...(t?.quadratics.sides.keys() ?? []), ...(t?.quadratics.joined ?? []), ...(t?.quadratics.beside ?? [])]),
+    folds: new Set(t?.quadratics.folds ?? []),
+    small: t?.small ?? new Set(),
+    near: t ? nearTiles(r, users, isPinned, t) : new Set(),
+  };
+  const { stored, epilogue } = materialise(r, pinned, sinks, users, tiled);
+  for (const n of t?.quadratics.kept ?? []) stored.add(n);
+  if (!t || t.drafts.length === 0) return { r, direct, stored, epilogue, tiled: new Map(), quads: new Set(), reasons: t?.reasons ?? [] };
+  const { kernels, of } = finished(t, r, stored, epilogue, users, isPinned);
+  const also = new Map<Node, readonly Node[]>();
+  for (const k of kernels) for (const n of [...k.folds.flat(), ...k.quads, ...k.hosts]) also.set(n, k.before);
+  return { r: regions(roots, also), direct, stored, epilogue, tiled: of, quads: t.quadratics.kept, reasons: t.reasons };
 }
 
 class Lowering {
@@ -68,16 +107,14 @@ class Lowering {
   readonly #layouts: Layouts;
   readonly #nests: Nests;
 
+  readonly r: Regions;
+
   constructor(
     readonly p: Program,
-    readonly r: Regions,
+    readonly choice: Chosen,
   ) {
-    const direct = Object.values(p.outputs).filter((n) => ownsMemory(n));
-    const choice = materialise(
-      r,
-      new Set(direct),
-      p.updates.map((u) => u.value),
-    );
+    const { r, direct } = choice;
+    this.r = r;
     this.#stored = choice.stored;
     const next = [...r.loops].flatMap((l) => [...(r.carries.get(l) as ReadonlySet<number>)].map((i) => l.next[i] as Node));
     this.#layouts = layouts(r, choice.stored, choice.epilogue, new Set([...direct, ...next])); // these lie as others want them
@@ -85,6 +122,8 @@ class Lowering {
     this.#nests = new Nests({
       order: r.order,
       stored: choice.stored,
+      tiled: choice.tiled,
+      quads: choice.quads,
       hosted: new Map([...choice.epilogue].map(([fold, host]) => [host, fold])),
       homes: this.#homes,
       memory: this.#memory,
@@ -134,6 +173,7 @@ class Lowering {
       offsets,
       arenaBytes,
       holds,
+      why: this.choice.reasons,
     };
   }
 

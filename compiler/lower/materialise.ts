@@ -11,13 +11,6 @@ import { type Scalar, terms } from "../../dsl/scalar.js";
 import { maxOf } from "./expr.js";
 import { isInside, type Regions } from "./regions.js";
 
-export interface Choice {
-  /** Values with memory of their own. */
-  readonly stored: ReadonlySet<Node>;
-  /** Fold → the map node in whose kernel it is a local. */
-  readonly epilogue: ReadonlyMap<Node, Node>;
-}
-
 /** Relative cost of one evaluation of a primitive, in vector operations. */
 const work: Readonly<Record<string, number>> = {
   exp: 12,
@@ -81,20 +74,55 @@ function readBy(n: Node, r: Regions): readonly Node[] {
   return l && k >= 0 ? [l.xs[k] as Node] : [];
 }
 
-/** `forced`: values that must have memory (outputs). `sinks`: values copied into state once an element. */
-export function materialise(r: Regions, forced: ReadonlySet<Node>, sinks: readonly Node[]): Choice {
-  const stored = new Set<Node>([...forced].filter((n) => !never(n)));
-  for (const n of r.order) if (always(n)) stored.add(n);
+/** Values that must have memory: outputs, what a loop carries and what it emits. */
+export function pinnedValues(r: Regions, forced: ReadonlySet<Node>): ReadonlySet<Node> {
+  const out = new Set<Node>([...forced].filter((n) => !never(n)));
   for (const [l, is] of r.carries)
-    for (const i of is) if (r.home.get(l.next[i] as Node) === l && !never(l.next[i] as Node)) stored.add(l.next[i] as Node);
-  for (const of of r.emitted.values()) for (const n of of) if (!never(n)) stored.add(n);
-
+    for (const i of is) if (r.home.get(l.next[i] as Node) === l && !never(l.next[i] as Node)) out.add(l.next[i] as Node);
+  for (const of of r.emitted.values()) for (const n of of) if (!never(n)) out.add(n);
+  return out;
+}
+/** Who reads a value. A sink is a user that is no node: such a value is never only an operand or an epilogue of another. */
+export function usersOf(r: Regions, sinks: readonly Node[]): ReadonlyMap<Node, readonly Node[]> {
   const users = new Map<Node, Node[]>();
-  for (const n of r.order) for (const a of readBy(n, r)) users.set(a, [...(users.get(a) ?? []), n]);
-  // A sink is a user that is no node: such a value is never only an operand or an epilogue of another.
-  for (const n of sinks) users.set(n, [...(users.get(n) ?? []), n, n]);
+  const add = (a: Node, ...by: readonly Node[]) => {
+    const known = users.get(a);
+    if (known) known.push(...by);
+    else users.set(a, [...by]);
+  };
+  for (const n of r.order) for (const a of readBy(n, r)) add(a, n);
+  for (const n of sinks) add(n, n, n);
+  return users;
+}
 
-  const product = contractionOperands(r, users, stored);
+export interface Choice {
+  /** Values with memory of their own. */
+  readonly stored: Set<Node>;
+  /** Fold → the map node in whose kernel it is a local. */
+  readonly epilogue: Map<Node, Node>;
+}
+/** Values that kernels of tiles make for themselves. */
+export interface Tiled {
+  /** Quadratic values, and what is as large and only they read. */
+  readonly inline: ReadonlySet<Node>;
+  readonly folds: ReadonlySet<Node>;
+  readonly small: ReadonlySet<Node>;
+  /** Values of small folds that they alone read. */
+  readonly near: ReadonlySet<Node>;
+}
+
+/** `pinned`: values that must have memory. `sinks`: values copied into state once an element. */
+export function materialise(
+  r: Regions,
+  pinned: ReadonlySet<Node>,
+  sinks: readonly Node[],
+  users: ReadonlyMap<Node, readonly Node[]>,
+  tiled: Tiled,
+): Choice {
+  const stored = new Set<Node>(pinned);
+  for (const n of r.order) if (always(n) && !tiled.inline.has(n)) stored.add(n);
+
+  const product = contractionOperands(r, users, stored, tiled);
   const evaluations = new Map<Node, number>();
   for (const n of sinks) evaluations.set(n, (evaluations.get(n) ?? 0) + sizeOf(n));
   const count = (n: Node, by: Node, times: number) => {
@@ -103,13 +131,29 @@ export function materialise(r: Regions, forced: ReadonlySet<Node>, sinks: readon
     for (let l: Loop | null = r.home.get(by) ?? null; l && l !== home && !isInside(home, l, r.parent); l = r.parent.get(l) ?? null) t *= l.count;
     evaluations.set(n, (evaluations.get(n) ?? 0) + t);
   };
+  // A kernel of tiles reads an operand about once an element of its own.
+  const tileReads = (f: Node) => {
+    const seen = new Set<Node>();
+    const todo = [...argsOf(f)];
+    for (let x = todo.pop(); x; x = todo.pop()) {
+      if (seen.has(x)) continue;
+      seen.add(x);
+      if (tiled.inline.has(x) || tiled.small.has(x)) todo.push(...argsOf(x));
+      if (!tiled.inline.has(x)) count(x, f, sizeOf(x));
+    }
+  };
   for (const n of [...r.order].reverse()) {
+    if (tiled.inline.has(n)) continue;
+    if (tiled.folds.has(n)) {
+      tileReads(n);
+      continue;
+    }
     const e = evaluations.get(n) ?? 0;
     if (!stored.has(n) && !never(n) && !product.inner.has(n)) {
       const body = scalarBody(n);
       const own = (body ? bodyWork(body) : n.op === "random" ? 40 : n.op === "cast" ? 1 : 0) + LOAD * argsOf(n).length;
       const free = own <= LOAD && e <= sizeOf(n) * 64; // a view, a rename, a broadcast: reading it is reading its argument
-      if (!free && e * own > sizeOf(n) * (own + STORE) + e * LOAD) stored.add(n);
+      if (!free && !tiled.near.has(n) && e * own > sizeOf(n) * (own + STORE) + e * LOAD) stored.add(n);
     }
     const isStored = stored.has(n);
     for (const a of readBy(n, r)) {
@@ -124,15 +168,15 @@ export function materialise(r: Regions, forced: ReadonlySet<Node>, sinks: readon
     }
     for (const { node, size } of product.operands.get(n) ?? []) count(node, n, size * PACKING);
   }
-  cap(r, stored);
-  return { stored, epilogue: epilogues(r, stored, forced, users) };
+  cap(r, stored, tiled);
+  return { stored, epilogue: epilogues(r, stored, pinned, users, tiled) };
 }
 /** A sum over a product of maps: the products are walked through, and each factor is read once an element of its own. */
-function contractionOperands(r: Regions, users: ReadonlyMap<Node, readonly Node[]>, stored: ReadonlySet<Node>) {
+function contractionOperands(r: Regions, users: ReadonlyMap<Node, readonly Node[]>, stored: ReadonlySet<Node>, tiled: Tiled) {
   const inner = new Set<Node>();
   const operands = new Map<Node, { node: Node; size: number }[]>();
   for (const n of r.order) {
-    if (n.op !== "fold" || n.args.length !== 1 || !isSum(n)) continue;
+    if (n.op !== "fold" || n.args.length !== 1 || !isSum(n) || tiled.inline.has(n) || tiled.folds.has(n)) continue;
     const found: { node: Node; axes: readonly string[] }[] = [];
     const walked: Node[] = [];
     const walk = (x: Node): void => {
@@ -174,7 +218,7 @@ function productArgs(body: Scalar): readonly string[] | undefined {
 }
 
 /** Kernels of bounded size: a value that would make an expression too large is stored. */
-function cap(r: Regions, stored: Set<Node>): void {
+function cap(r: Regions, stored: Set<Node>, tiled: Tiled): void {
   const weight = new Map<Node, number>();
   for (const n of r.order) {
     if (never(n)) {
@@ -183,31 +227,33 @@ function cap(r: Regions, stored: Set<Node>): void {
     }
     const body = scalarBody(n);
     const inner = argsOf(n).reduce((sum, a) => sum + (stored.has(a) ? 1 : (weight.get(a) ?? 1)), body ? terms([body]).length : 1);
-    if (inner > LARGEST && !stored.has(n)) stored.add(n);
+    if (inner > LARGEST && !stored.has(n) && !tiled.inline.has(n)) stored.add(n);
     weight.set(n, stored.has(n) ? 1 : inner);
   }
 }
 
 /** Follows each fold through its only users, maps over the same axes, and moves its memory to the last of them. */
-function epilogues(r: Regions, stored: Set<Node>, forced: ReadonlySet<Node>, users: ReadonlyMap<Node, readonly Node[]>): ReadonlyMap<Node, Node> {
+function epilogues(
+  r: Regions,
+  stored: Set<Node>,
+  pinned: ReadonlySet<Node>,
+  users: ReadonlyMap<Node, readonly Node[]>,
+  tiled: Tiled,
+): Map<Node, Node> {
   const out = new Map<Node, Node>();
   /** Values between a fold and its host, the host included: they belong to that kernel alone. */
   const taken = new Set<Node>();
-  const emittedOrNext = new Set<Node>();
-  for (const of of r.emitted.values()) for (const n of of) emittedOrNext.add(n);
-  for (const [l, is] of r.carries) for (const i of is) emittedOrNext.add(l.next[i] as Node);
   const onlyUser = (n: Node): Node | undefined => (users.get(n)?.length === 1 ? users.get(n)?.[0] : undefined);
   const hostable = (u: Node, n: Node): boolean =>
     (u.op === "map" || u.op === "label" || u.op === "stop" || u.op === "cast") && sameAxes(u, n) && r.home.get(u) === r.home.get(n) && !taken.has(u);
-  const pinned = (n: Node) => forced.has(n) || emittedOrNext.has(n);
   for (const n of r.order) {
-    if (n.op !== "fold" || n.args.length !== 1 || pinned(n)) continue;
+    if (n.op !== "fold" || n.args.length !== 1 || pinned.has(n) || !stored.has(n) || tiled.folds.has(n)) continue;
     let last: Node = n;
     const chain: Node[] = [];
-    for (let u = onlyUser(last); u && hostable(u, n); u = onlyUser(last)) {
+    for (let u = onlyUser(last); u && hostable(u, n) && !tiled.near.has(u); u = onlyUser(last)) {
       last = u;
       chain.push(u);
-      if (pinned(last) || stored.has(last)) break;
+      if (pinned.has(last) || stored.has(last)) break;
     }
     if (last === n) continue;
     out.set(n, last);

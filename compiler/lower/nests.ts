@@ -6,8 +6,11 @@ import { Access, type Home, type Indices, type Memory } from "./access.js";
 import { apply, type Expr, local, maxOf, real, variable } from "./expr.js";
 import { sumForm } from "./form.js";
 import type { Axis, Monoid, Nest, Stage, Store } from "./nest.js";
+import { isPointwise } from "./quadratics.js";
 import type { Range } from "./ranges.js";
 import type { Tables } from "./tables.js";
+import { TileBuilder } from "./tiles.js";
+import { type TileKernel, unviewed } from "./tiling.js";
 import { toIndex, toReal, translate } from "./translate.js";
 
 /** A name that every target takes. */
@@ -19,6 +22,10 @@ export interface Context {
   readonly stored: ReadonlySet<Node>;
   /** Map node → the fold that is a local of its kernel. */
   readonly hosted: ReadonlyMap<Node, Node>;
+  /** Nodes that a kernel of tiles computes. */
+  readonly tiled: ReadonlyMap<Node, TileKernel>;
+  /** Quadratic values that have memory all the same: kernels of tiles compute them, and never read them. */
+  readonly quads: ReadonlySet<Node>;
   readonly homes: Map<Node, Home>;
   readonly memory: Memory;
   readonly tables: Tables;
@@ -45,12 +52,12 @@ export class Nests {
   tabulated(e: Expr): Expr {
     return this.c.tables.rewrite(e, this.c.extents);
   }
-  #stored1(n: Node, home: Home, at: Indices, access: Access): Store {
+  #stored1(n: Node, home: Home, at: Indices, access: Access, places: Indices = at): Store {
     const v = this.tabulated(access.value(n, at));
     return {
       buffer: home.buffer,
       // The memory's own order: a value may lie in memory that another with the same axes laid out (a state, a loop's carry).
-      index: [...home.lead, ...home.buffer.axes.slice(home.lead.length).map((a) => at[a.name] as Expr)],
+      index: [...home.lead, ...home.buffer.axes.slice(home.lead.length).map((a) => places[a.name] as Expr)],
       value: as(n.dtype, v),
     };
   }
@@ -60,6 +67,8 @@ export class Nests {
   }
 
   nest(n: Node): { readonly nest: Nest; readonly nodes: readonly Node[] } {
+    const kernel = this.c.tiled.get(n);
+    if (kernel) return this.#tiles(kernel);
     const hosted = this.c.hosted.get(n);
     if (hosted?.op === "fold") return { nest: this.#fold(hosted, [n]), nodes: [n] };
     switch (n.op) {
@@ -168,6 +177,55 @@ export class Nests {
     return { ...base, form: "row", rows: rows.list, stages };
   }
 
+  #tiles(k: TileKernel): { readonly nest: Nest; readonly nodes: readonly Node[] } {
+    const results = [...k.folds.flat(), ...k.hosts].filter((n) => this.c.stored.has(n));
+    const nodes = [...results, ...k.quads];
+    const name = this.c.unique(describe(nodes.at(-1) as Node));
+    // Values of this kernel's results are made again from them, not read back.
+    const homes = new Map([...this.c.homes].filter(([n]) => !(k.after.has(n) && isPointwise(n)) && !this.c.quads.has(n)));
+    const b = new TileBuilder(
+      k.shape,
+      { ...this.c.memory, homes },
+      {
+        axis: (a, extent) => this.axis(a, extent),
+        local: (n) => this.c.unique(`${describe(n)}_`),
+        monoid: (n, components) => this.#monoid(n, components),
+      },
+    );
+    const folds = k.folds.map((fields) => b.add(fields, needed(fields)));
+    const mask = b.mask(k.mask);
+    const stores = new Map<string, { readonly n: readonly Axis[]; readonly stores: Store[] }>();
+    for (const x of results) {
+      const own = x.op === "view" ? x.args[0] : x;
+      const { at, n } = b.resultAt(own.axes);
+      const places = x.op === "view" ? b.access.moved(own.axes, unviewed(x) ?? {}, at) : at;
+      const key = n.map((a) => a.v).join();
+      const group = stores.get(key) ?? { n, stores: [] };
+      group.stores.push(this.#stored1(own, this.c.homes.get(x) as Home, at, b.access, places));
+      stores.set(key, group);
+    }
+    const quads = k.quads.map((n) => this.#stored1(n, this.c.homes.get(n) as Home, b.at, b.access));
+    // A table over both sides would be as large as what is not stored.
+    const extents = new Map([...this.c.extents].filter(([v]) => !b.over.some((a) => a.v === v)));
+    const inTile = (e: Expr) => this.c.tables.rewrite(e, extents);
+    const nest: Nest = {
+      form: "tiles",
+      name,
+      nodes: [...k.folds.flat(), ...k.hosts].map((n) => n.id),
+      batch: b.batch,
+      rows: b.rows,
+      over: b.over,
+      sides: b.sides.map((s) => ({ ...s, element: this.tabulated(s.element) })),
+      dots: b.dots.map((d) => ({ ...d, a: this.tabulated(d.a), b: this.tabulated(d.b) })),
+      mask,
+      folds: folds.map((f) => ({ ...f, elements: f.elements.map(inTile), b: f.b && this.tabulated(f.b) })),
+      columns: [],
+      quads: quads.map((store) => ({ ...store, value: inTile(store.value) })),
+      stores: [...stores.values()],
+    };
+    return { nest, nodes };
+  }
+
   #scan(n: ScanNode, fields: readonly ScanNode[]): Nest {
     const names = closure(n);
     const components = Object.keys(n.monoid.empty);
@@ -263,6 +321,10 @@ function closure(n: FoldNode | ScanNode): readonly string[] {
     for (const f of need) for (const t of terms([combine.at[f] as Scalar])) if (t.kind === "arg") need.add(t.name.slice(2));
   return Object.keys(empty).filter((c) => need.has(c));
 }
+const needed = (fields: readonly FoldNode[]): readonly string[] => {
+  const all = new Set(fields.flatMap(closure));
+  return Object.keys((fields[0] as FoldNode).monoid.empty).filter((c) => all.has(c));
+};
 function extentIn(n: FoldNode, axis: string): Extent {
   for (const a of n.args) if (axis in a.axes) return a.axes[axis] as Extent;
   throw new Error(`fold ${n.id} has no axis ${axis}`);

@@ -21,7 +21,8 @@ export interface Regions {
 
 const loopOf = (n: Node): Loop | undefined => (n.op === "carry" || n.op === "emit" ? n.loop : undefined);
 
-export function regions(roots: readonly Node[]): Regions {
+/** `also`: what must come before a node besides what it is computed from. */
+export function regions(roots: readonly Node[], also: ReadonlyMap<Node, readonly Node[]> = new Map()): Regions {
   const { loops, owner } = discover(roots);
   const carries = new Map(loops.map((l) => [l, new Set<number>()]));
   const emitted = new Map(loops.map((l) => [l, new Set<Node>()]));
@@ -67,7 +68,7 @@ export function regions(roots: readonly Node[]): Regions {
     const body = [...(carries.get(l) as Set<number>)].flatMap((i) => [l.init[i] as Node, l.next[i] as Node]);
     return [...body, ...(emitted.get(l) as Set<Node>)];
   };
-  const order = topological(roots, deps);
+  const order = topological(roots, (n) => (also.has(n) ? [...deps(n), ...(also.get(n) as readonly Node[])] : deps(n)));
 
   // Homes. depth(l) = number of loops around it.
   const depends = new Map<Node, ReadonlySet<Loop>>();

@@ -286,6 +286,7 @@ class Program implements Executable {
 }
 
 class CpuDevice implements NativeDevice {
+  readonly tiles = true;
   readonly name = "native";
   readonly #context: Context;
   #bytes = 0;

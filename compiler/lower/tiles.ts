@@ -1,0 +1,291 @@
+// One kernel of tiles, from the nodes of its folds: what is read on which side becomes operands of contractions ("dots"),
+// small folds of one side ("sides") and tile expressions; what a result is made of beside its fold (1/l) moves to
+// the store.
+import type { Extent, FoldNode, Node } from "../../dsl/node.js";
+import { Access, type Indices, type Memory } from "./access.js";
+import { apply, type Expr, int, local, maxOf, partsOf, real, variable } from "./expr.js";
+import { conditions, factors, isZero, product, variables } from "./form.js";
+import { and, not, yes } from "./ints.js";
+import type { Condition } from "./masks.js";
+import type { Axis, Dot, Monoid, Side, TileFold } from "./nest.js";
+import { rescaling } from "./rescale.js";
+import { select, toIndex, toReal } from "./translate.js";
+
+/** What a kernel is to be: its axes by name, in order, and what it may make itself. */
+export interface TileShape {
+  readonly batch: readonly string[];
+  readonly rows: readonly string[];
+  readonly over: readonly string[];
+  readonly extents: Readonly<Record<string, Extent>>;
+  /** Contractions that exist tile by tile. */
+  readonly dots: ReadonlySet<Node>;
+  /** Folds short enough to be made again where they are read. */
+  readonly small: ReadonlySet<Node>;
+}
+/** The fold cannot join this kernel. */
+export class NoTile extends Error {
+  override readonly name = "NoTile";
+}
+
+/** What the surroundings give: names for axes and values, and the monoid of a fold. */
+export interface Naming {
+  readonly axis: (name: string, extent: Extent) => Axis;
+  readonly local: (n: Node) => string;
+  readonly monoid: (n: FoldNode, components: readonly string[]) => Monoid;
+}
+interface Member {
+  readonly fold: TileFold;
+  /** By component's name: the value, over `bind` and what left the fold. */
+  readonly values: ReadonlyMap<string, Expr>;
+}
+
+/** Terms of a small fold that are written out, and that make it no more than a value of its side. */
+export const UNROLLED = 8;
+
+export class TileBuilder {
+  readonly batch: readonly Axis[];
+  readonly rows: readonly Axis[];
+  readonly over: readonly Axis[];
+  readonly dots: Dot[] = [];
+  readonly sides: Side[] = [];
+  readonly access: Access;
+  readonly at: Indices;
+  readonly #n = new Map<string, Axis>();
+  readonly #members = new Map<Node, Member>();
+  readonly #made = new Map<string, Expr>();
+  readonly #kinds = new Map<string, "tile" | "row" | "over" | "bind">();
+  readonly #rowVars: ReadonlySet<string>;
+  readonly #overVars: ReadonlySet<string>;
+
+  constructor(
+    readonly shape: TileShape,
+    memory: Memory,
+    readonly naming: Naming,
+  ) {
+    const make = (names: readonly string[]) => names.map((a) => naming.axis(a, shape.extents[a] as Extent));
+    [this.batch, this.rows, this.over] = [make(shape.batch), make(shape.rows), make(shape.over)];
+    const pairs = [
+      [shape.batch, this.batch],
+      [shape.rows, this.rows],
+      [shape.over, this.over],
+    ] as const;
+    this.at = Object.fromEntries(pairs.flatMap(([names, axes]) => names.map((a, i) => [a, variable((axes[i] as Axis).v)])));
+    this.#rowVars = new Set(this.rows.map((a) => a.v));
+    this.#overVars = new Set(this.over.map((a) => a.v));
+    this.access = new Access(memory, new Map(), (n, at, inside) => this.#own(n, at, inside));
+  }
+
+  /** The axis of results that have it beside batch and rows; one a name, so that folds share loops. */
+  nAxis(name: string, extent: Extent): Axis {
+    let a = this.#n.get(name);
+    if (!a) {
+      a = this.naming.axis(name, extent);
+      this.#n.set(name, a);
+    }
+    return a;
+  }
+  /** Indices of a result: those of the kernel, and of its own axes. */
+  resultAt(axes: Readonly<Record<string, Extent>>): { readonly at: Indices; readonly n: readonly Axis[] } {
+    const n: Axis[] = [];
+    const at: Record<string, Expr> = {};
+    for (const [a, e] of Object.entries(axes)) {
+      const known = this.shape.batch.includes(a) || this.shape.rows.includes(a) ? this.at[a] : undefined;
+      if (known) at[a] = known;
+      else {
+        const axis = this.nAxis(a, e);
+        n.push(axis);
+        at[a] = variable(axis.v);
+      }
+    }
+    return { at, n };
+  }
+
+  /** `fields`: results of one fold, that need these components. */
+  add(fields: readonly FoldNode[], components: readonly string[], tabulated: (e: Expr) => Expr = (e) => e): TileFold {
+    const [f] = fields as readonly [FoldNode, ...FoldNode[]];
+    const { at: rowAt, n } = this.resultAt(f.axes);
+    const at = { ...rowAt, ...Object.fromEntries(this.shape.over.map((a) => [a, this.at[a] as Expr])) };
+    const names = Object.keys(f.monoid.empty);
+    const monoid = this.naming.monoid(f, components);
+    const elements = components.map((c) => tabulated(toReal(this.access.value(f.args[names.indexOf(c)] as Node, at))));
+    const name = this.naming.local(f);
+    const bind = components.map((c) => (components.length === 1 ? name : `${name}_${c}`));
+    const binds = new Set([...this.#kinds].flatMap(([b, kind]) => (kind === "bind" ? [b] : [])));
+    const own = components.map((_, i) => local(bind[i] as string, "real"));
+    let outer: Expr = real(1);
+    let parts: Pick<TileFold, "elements" | "n" | "b" | "at">;
+    if (monoid.kind === "sum" && elements.length === 1) {
+      const taken = this.#sum(elements[0] as Expr, n);
+      outer = taken.outer;
+      parts = taken;
+    } else {
+      if (n.length > 0) throw new NoTile("a fold that is no sum has axes of its own");
+      parts = { elements, n: [], b: null, at: null };
+    }
+    const ratios = parts.elements.map((e) => rescaling(e, monoid.kind, binds, (x) => this.#perRow(x)));
+    if (ratios.includes("impossible"))
+      throw new NoTile("its elements read the result of an earlier fold of the row, and not through the exponential of a difference");
+    const fold: TileFold = { bind, monoid, ...parts, rescale: ratios.find((r): r is Expr => r !== null && r !== "impossible") ?? null };
+    const value = (e: Expr) => (outer.kind === "num" && outer.value === 1 ? e : apply("mul", "real", outer, e));
+    const member: Member = { fold, values: new Map(components.map((c, i) => [c, value(own[i] as Expr)])) };
+    for (const x of fields) this.#members.set(x, member);
+    for (const b of bind) this.#kinds.set(b, "bind");
+    return fold;
+  }
+  has(n: Node): boolean {
+    return this.#members.has(n);
+  }
+
+  mask(all: readonly Condition[]): Expr {
+    return all.reduce<Expr>((m, c) => {
+      const e = this.#truth(this.access.scalar(c.node, c.scalar, this.at));
+      return and(m, c.negated ? not(e) : e);
+    }, yes);
+  }
+  #truth(e: Expr): Expr {
+    return e.type === "bool" ? e : apply("ne", "bool", toReal(e), real(0));
+  }
+
+  // ── what expressions read ────────────────────────────────────────────────────────────────────────────
+  #reads(root: Expr): { readonly row: boolean; readonly over: boolean; readonly tile: boolean; readonly bind: boolean } {
+    const out = { row: false, over: false, tile: false, bind: false };
+    const seen = new Set<Expr>();
+    const todo = [root];
+    for (let e = todo.pop(); e; e = todo.pop()) {
+      if (seen.has(e)) continue;
+      seen.add(e);
+      if (e.kind === "var") {
+        if (this.#rowVars.has(e.name)) out.row = true;
+        if (this.#overVars.has(e.name)) out.over = true;
+      }
+      if (e.kind === "local") {
+        const kind = this.#kinds.get(e.name);
+        if (kind === "tile") out.tile = true;
+        if (kind === "row") out.row = true;
+        if (kind === "over") out.over = true;
+        if (kind === "bind") out.bind = true;
+      }
+      todo.push(...partsOf(e));
+    }
+    return out;
+  }
+  #perRow(e: Expr): boolean {
+    const r = this.#reads(e);
+    return !r.over && !r.tile;
+  }
+
+  #sum(element: Expr, n: readonly Axis[]): { outer: Expr } & Pick<TileFold, "elements" | "n" | "b" | "at"> {
+    const own = new Set(n.map((a) => a.v));
+    const hasN = (e: Expr) => [...variables(e)].some((v) => own.has(v));
+    if (n.length === 1) {
+      const hot = this.#oneHot(element, n[0] as Axis);
+      if (hot) return { outer: real(1), elements: [hot.value], n, b: null, at: hot.index };
+    }
+    const outer: Expr[] = [];
+    const tile: Expr[] = [];
+    const b: Expr[] = [];
+    const todo = factors(element);
+    for (let f = todo.pop(); f; f = todo.pop()) {
+      if (hasN(f) && f.kind === "call" && f.prim === "select" && isZero(f.args[2])) {
+        // A guard around a product is one factor of it.
+        const [c, x] = f.args as readonly [Expr, Expr, Expr];
+        todo.push(select(c, real(1), real(0)), ...factors(x));
+        continue;
+      }
+      const r = this.#reads(f);
+      const fixed = !r.over && !r.tile && !r.bind;
+      if (hasN(f)) {
+        if (fixed) outer.push(f);
+        else if (r.row || r.tile || r.bind) throw new NoTile("a factor differs for each pair and for each of the result's own axes");
+        else b.push(f);
+      } else tile.push(f);
+    }
+    if (n.length === 0) return { outer: real(1), elements: [product(tile)], n: [], b: null, at: null };
+    return { outer: product(outer), elements: [product(tile)], n, b: product(b), at: null };
+  }
+  #oneHot(element: Expr, n: Axis): { readonly value: Expr; readonly index: Expr } | undefined {
+    if (element.kind !== "call" || element.prim !== "select" || !isZero(element.args[2])) return undefined;
+    const [c, value] = element.args as readonly [Expr, Expr, Expr];
+    const all = conditions(c);
+    for (const one of all) {
+      if (one.kind !== "call" || one.prim !== "eq") continue;
+      const [p, q] = one.args as readonly [Expr, Expr];
+      const index = p.kind === "var" && p.name === n.v ? q : q.kind === "var" && q.name === n.v ? p : undefined;
+      if (!index || variables(index).has(n.v) || variables(value).has(n.v)) continue;
+      const rest = all.filter((x) => x !== one).reduce(and, yes);
+      if (variables(rest).has(n.v)) continue;
+      return { index: toIndex(index), value: select(rest, value, real(0)) };
+    }
+    return undefined;
+  }
+
+  // ── values that the kernel makes itself ──────────────────────────────────────────────────────────────
+  #own(n: Node, at: Indices, inside: Expr): Expr | undefined {
+    const member = this.#members.get(n);
+    if (member) {
+      for (const a of [...this.shape.batch, ...this.shape.rows])
+        if (a in n.axes && at[a] !== this.at[a]) throw new NoTile("a result of this kernel is read at another place than its own");
+      return member.values.get((n as FoldNode).field);
+    }
+    if (n.op !== "fold" || !(this.shape.dots.has(n) || this.shape.small.has(n))) return undefined;
+    const key = `${n.id}|${Object.keys(n.axes)
+      .map((a) => (at[a] as Expr).id)
+      .join(",")}|${inside.id}`;
+    const known = this.#made.get(key);
+    if (known) return known;
+    const made = this.shape.dots.has(n) ? this.#dot(n, at, inside) : this.#small(n, at, inside);
+    this.#made.set(key, made);
+    return made;
+  }
+  #inner(n: FoldNode): { readonly axes: readonly Axis[]; readonly at: Indices } {
+    const axes = n.over.map((o) => this.naming.axis(o, extentOf(n, o)));
+    return { axes, at: Object.fromEntries(n.over.map((o, i) => [o, variable((axes[i] as Axis).v)])) };
+  }
+  #dot(n: FoldNode, at: Indices, inside: Expr): Expr {
+    const k = this.#inner(n);
+    const a: Expr[] = [];
+    const b: Expr[] = [];
+    for (const f of factors(toReal(this.access.value(n.args[0] as Node, { ...at, ...k.at }, inside)))) {
+      const r = this.#reads(f);
+      if (r.tile || r.bind || (r.row && r.over)) throw new NoTile("an operand differs for each pair");
+      (r.over ? b : a).push(f);
+    }
+    const name = this.naming.local(n);
+    this.dots.push({ name, k: k.axes, a: product(a), b: product(b) });
+    this.#kinds.set(name, "tile");
+    return local(name, "real");
+  }
+  #small(n: FoldNode, at: Indices, inside: Expr): Expr {
+    const [x] = n.args as readonly [Node];
+    const length = n.over.reduce((p, o) => p * maxOf(extentOf(n, o)), 1);
+    const monoid = this.naming.monoid(n, [n.field]);
+    if (length <= UNROLLED && monoid.kind === "sum" && n.over.every((o) => typeof extentOf(n, o) === "number")) {
+      let sum: Expr | undefined;
+      for (let i = 0; i < length; i++) {
+        const here: Record<string, Expr> = { ...at };
+        let rest = i;
+        for (const o of [...n.over].reverse()) {
+          const e = extentOf(n, o) as number;
+          here[o] = int(rest % e);
+          rest = Math.floor(rest / e);
+        }
+        const term = toReal(this.access.value(x, here, inside));
+        sum = sum ? apply("add", "real", sum, term) : term;
+      }
+      return sum ?? real(0);
+    }
+    const k = this.#inner(n);
+    const element = toReal(this.access.value(x, { ...at, ...k.at }, inside));
+    const r = this.#reads(element);
+    if (r.tile || r.bind || (r.row && r.over)) throw new NoTile("a fold inside an operand differs for each pair");
+    const name = this.naming.local(n);
+    this.sides.push({ name, of: r.over ? "over" : "rows", fold: k.axes, monoid, element });
+    this.#kinds.set(name, r.over ? "over" : "row");
+    return local(name, "real");
+  }
+}
+
+export const extentOf = (n: FoldNode, axis: string): Extent => {
+  for (const a of n.args) if (axis in a.axes) return a.axes[axis] as Extent;
+  throw new Error(`fold ${n.id} has no axis ${axis}`);
+};
