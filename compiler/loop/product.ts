@@ -315,7 +315,7 @@ function allocated(s: Stmt): ReadonlySet<Buffer> {
   return out;
 }
 
-interface Packing {
+export interface Packing {
   readonly value: Expr;
   readonly across: readonly Span[];
   readonly k: readonly Span[];
@@ -333,7 +333,7 @@ interface Packing {
   readonly pad: boolean;
 }
 /** Fills one panel [depth][width] from an operand, walking the operand in the direction in which it is contiguous. */
-function panelPacker(p: Packing): readonly Stmt[] {
+export function panelPacker(p: Packing): readonly Stmt[] {
   const at = p.value.kind === "load" ? p.value : undefined;
   const work = { terms: [p.value], stores: [] };
   const lastK = p.k.at(-1);

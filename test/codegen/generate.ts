@@ -3,6 +3,7 @@
 import { apply, type Buffer, buffer, type Expr, extentVar, int, load, local, num, random, real, variable } from "../../compiler/lower/expr.js";
 import type { Axis, Monoid, Nest, Store } from "../../compiler/lower/nest.js";
 import { type DType, UpTo } from "../../dsl/node.js";
+import { randomTiles } from "./generate-tiles.js";
 
 /** Numbers from a seed (mulberry32). */
 export function source(seed: number) {
@@ -239,6 +240,8 @@ export class Generator {
             : this.stores(all, () => apply("fma", "real", sum, real(0.5), this.value(all, 1))),
         };
       }
+      case "tiles":
+        return randomTiles(this, base);
       case "scatter": {
         const rows = some(rng.below(3), middle).slice(0, 2);
         const over = some(1 + rng.below(2), middle);
@@ -281,6 +284,11 @@ function size(n: Nest): number {
       return count(n.rows) * n.stages.reduce((x, s) => x + (s.stage === "scan" ? count([s.over]) : count(s.stage === "fold" ? s.over : s.axes)), 0);
     case "contract":
       return count([...n.batch, ...n.m, ...n.n]) * Math.max(1, count(n.k)) * 0.7;
+    case "tiles": {
+      const each =
+        n.dots.reduce((x, d) => x + count(d.k), 2) + n.folds.reduce((x, f) => x + count(f.n), 0) + n.columns.reduce((x, c) => x + count(c.n), 0);
+      return (count([...n.batch, ...n.rows, ...n.over]) * each) / 20;
+    }
     case "scatter":
       return count([...n.rows, ...n.over]) * 4;
     case "top":

@@ -182,6 +182,8 @@ function nest(n: Nest, env: Env, memory: Memory) {
         env.set("sum", sum);
         store(n.stores, env, memory);
       });
+    case "tiles":
+      return tiles(n, env, memory);
     case "scatter":
       return each(n.rows, env, () => {
         each([n.target], env, () => put(n.into.buffer, n.into.index, 0, env, memory));
@@ -211,6 +213,79 @@ function nest(n: Nest, env: Env, memory: Memory) {
         if (mask) each([n.over], env, () => put(mask.buffer, mask.index, chosen.has(env.get(n.over.v) as number) ? 1 : 0, env, memory));
       });
   }
+}
+/** Folds that read earlier ones take their final values: what rescaling has to come to. */
+function tiles(n: Nest & { form: "tiles" }, env: Env, memory: Memory) {
+  const sidesOf = (of: "rows" | "over") => {
+    for (const s of n.sides) {
+      if (s.of !== of) continue;
+      let acc: readonly number[] = s.monoid.empty;
+      each(s.fold, env, () => {
+        acc = combine(s.monoid, acc, [termValue(s.element, env, memory)], env, memory);
+      });
+      env.set(s.name, acc[0] as number);
+    }
+  };
+  /** At each over index inside the mask, dots and sides known. */
+  const inside = (f: () => void) =>
+    each(n.over, env, () => {
+      sidesOf("over");
+      if (!termValue(n.mask, env, memory)) return;
+      for (const d of n.dots) {
+        let sum = 0;
+        each(d.k, env, () => {
+          sum += termValue(d.a, env, memory) * termValue(d.b, env, memory);
+        });
+        env.set(d.name, sum);
+      }
+      f();
+    });
+  const key = (axes: readonly Axis[]) => axes.map((a) => env.get(a.v)).join();
+  each(n.batch, env, () => {
+    const columns = n.columns.map(() => new Map<string, number>());
+    each(n.rows, env, () => {
+      sidesOf("rows");
+      const sums = n.folds.map((f) => {
+        const at = new Map<string, number>();
+        let acc: readonly number[] = f.monoid.empty;
+        each(f.n, env, () => at.set(key(f.n), 0));
+        inside(() => {
+          const elements = f.elements.map((e) => termValue(e, env, memory));
+          if (f.n.length === 0) acc = combine(f.monoid, acc, elements, env, memory);
+          else if (f.at) {
+            const k = String(termValue(f.at, env, memory));
+            if (at.has(k)) at.set(k, (at.get(k) as number) + (elements[0] as number));
+          } else each(f.n, env, () => at.set(key(f.n), (at.get(key(f.n)) as number) + (elements[0] as number) * termValue(f.b as Expr, env, memory)));
+        });
+        if (f.n.length === 0) for (const [c, b] of f.bind.entries()) env.set(b, acc[c] as number);
+        return at;
+      });
+      inside(() => {
+        store(n.quads, env, memory);
+        n.columns.forEach((c, i) => {
+          const element = termValue(c.element, env, memory);
+          each(c.n, env, () => {
+            const k = key([...n.over, ...c.n]);
+            columns[i]?.set(k, (columns[i]?.get(k) ?? 0) + element * termValue(c.a, env, memory));
+          });
+        });
+      });
+      for (const s of n.stores)
+        each(s.n, env, () => {
+          const own = new Set(s.n.map((a) => a.v));
+          n.folds.forEach((f, i) => {
+            if (f.n.length > 0 && f.n.every((a) => own.has(a.v))) env.set(f.bind[0] as string, sums[i]?.get(key(f.n)) as number);
+          });
+          store(s.stores, env, memory);
+        });
+    });
+    n.columns.forEach((c, i) => {
+      each([...n.over, ...c.n], env, () => {
+        env.set("sum", columns[i]?.get(key([...n.over, ...c.n])) ?? 0);
+        store([c.store], env, memory);
+      });
+    });
+  });
 }
 const loads = new Map<Nest, Expr>();
 function loadOf(n: Nest & { form: "scatter" }): Expr {

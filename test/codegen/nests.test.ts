@@ -8,6 +8,7 @@ import type { Axis, Monoid, Nest } from "../../compiler/lower/nest.js";
 import { cLimits } from "../../compiler/targets/c/limits.js";
 import { UpTo } from "../../dsl/node.js";
 import { Generator, source } from "./generate.js";
+import { buffersOf } from "./generate-tiles.js";
 import { interpret, interpretKernel, memoryOf } from "./interpret.js";
 import { compile, planOf } from "./native.js";
 
@@ -91,6 +92,8 @@ function writes(n: Nest) {
       return n.stores.map((s) => s.buffer);
     case "row":
       return n.stages.flatMap((s) => (s.stage === "fold" ? [] : s.stores.map((t) => t.buffer)));
+    case "tiles":
+      return buffersOf(n);
     case "scatter":
       return [n.into.buffer];
     case "top":
@@ -98,7 +101,7 @@ function writes(n: Nest) {
   }
 }
 
-describe.each(["map", "row", "contract", "scatter", "top"] as const)("%s", (form) => {
+describe.each(["map", "row", "contract", "tiles", "scatter", "top"] as const)("%s", (form) => {
   it.each(Array.from({ length: rounds }, (_, i) => seed + i))("agrees with the interpreter, seed %i", (s) => check(form, s), 60_000);
   it("means as loops what it means as a nest", () => checkLoops(form, seed), 60_000);
 });

@@ -9,10 +9,11 @@ import { contraction } from "./contraction.js";
 import { pointwise } from "./pointwise.js";
 import { row } from "./row.js";
 import { scatter } from "./scatter.js";
+import { tiles } from "./tiles.js";
 import { top } from "./top.js";
 
 type Recipes = { readonly [F in Nest["form"]]: (nest: Extract<Nest, { form: F }>, limits: Limits) => readonly Stmt[] };
-const recipes: Recipes = { map: pointwise, row, contract: contraction, scatter, top };
+const recipes: Recipes = { map: pointwise, row, contract: contraction, tiles, scatter, top };
 
 /** `outer`: the plan's run-time extents and loop counters, for the verifier. */
 export function scheduled(nest: Nest, limits: Limits, outer?: ReadonlyMap<string, Interval>): Kernel {

@@ -1,0 +1,133 @@
+// A tiles nest as its kernel sees it: rows in tiles of 48, `over` in tiles of 64, everything before the last axis of
+// either a loop; the names of the kernel's own variables; and what a term depends on.
+//
+// Bits: tiles of 64 along the last over axis, in order, are the tree of every fold; tiles of 48 rows, in order, that of every
+// column. Both are constants. How tiles are divided among threads or in which order they run changes no bit.
+import { type Expr, int, partsOf, variable } from "../../lower/expr.js";
+import type { Axis, Nest } from "../../lower/nest.js";
+import { freshName, type Span, spanOf } from "../spans.js";
+import { add, ceilDiv, mul, namesOf, rename, termsOf } from "../terms.js";
+
+export const ROW_TILE = 48;
+export const OVER_TILE = 64;
+/** Rows and columns of the register block. */
+export const ROWS = 6;
+export const COLUMNS = 16;
+/** Lanes of a vector. */
+export const LANES = 8;
+
+export type TilesNest = Nest & { form: "tiles" };
+
+/** What a term depends on, as bits. */
+export const OVER = 1;
+export const ROW = 2;
+export const BIND = 4;
+/** A dot, or both sides at once: a value of each pair. */
+export const PAIR = OVER | ROW;
+
+export class Shape {
+  readonly batch: readonly Span[];
+  readonly rowLead: readonly Span[];
+  readonly row: Span;
+  readonly overLead: readonly Span[];
+  readonly over: Span;
+  readonly rowTiles: Expr;
+  readonly overTiles: Expr;
+  /** Static bounds of the numbers of tiles. */
+  readonly maxOverTiles: number;
+  readonly names = {
+    rowTile: freshName("row_tile"),
+    i0: freshName("row_first"),
+    rows: freshName("rows"),
+    tile: freshName("tile"),
+    j0: freshName("over_first"),
+    width: freshName("width"),
+  };
+  readonly i0 = variable(this.names.i0);
+  readonly rows = variable(this.names.rows);
+  readonly tile = variable(this.names.tile);
+  readonly j0 = variable(this.names.j0);
+  readonly width = variable(this.names.width);
+  readonly #reads = new Map<string, number>();
+  readonly #sideLead = new Map<string, readonly Span[]>();
+  readonly #known = new Map<Expr, number>();
+  readonly #level = new Map<string, number>();
+
+  constructor(readonly nest: TilesNest) {
+    const last = (axes: readonly Axis[], stem: string): { lead: readonly Span[]; last: Span } => {
+      const spans = axes.map(spanOf);
+      const end = spans.at(-1) ?? { v: freshName(stem), extent: int(1), max: 1 };
+      return { lead: spans.slice(0, -1), last: end };
+    };
+    const [rows, over] = [last(nest.rows, "row"), last(nest.over, "over")];
+    this.batch = nest.batch.map(spanOf);
+    [this.rowLead, this.row] = [rows.lead, rows.last];
+    [this.overLead, this.over] = [over.lead, over.last];
+    this.rowTiles = ceilDiv(this.row.extent, ROW_TILE);
+    this.overTiles = ceilDiv(this.over.extent, OVER_TILE);
+    this.maxOverTiles = Math.max(1, Math.ceil(this.over.max / OVER_TILE));
+    for (const s of [...this.rowLead, this.row]) this.#reads.set(s.v, ROW);
+    for (const s of [...this.overLead, this.over]) this.#reads.set(s.v, OVER);
+    for (const s of nest.sides) {
+      this.#reads.set(s.name, s.of === "rows" ? ROW : OVER);
+      if (s.of === "over") this.#sideLead.set(s.name, this.leadOf(s.element));
+    }
+    for (const d of nest.dots) this.#reads.set(d.name, PAIR);
+    for (const f of nest.folds) for (const b of f.bind) this.#reads.set(b, BIND);
+    // A fold is of the level above those whose results it reads.
+    for (const f of nest.folds) {
+      const level = Math.max(0, ...[...f.elements, ...(f.rescale ? [f.rescale] : [])].map((e) => this.levelOf(e)));
+      for (const b of f.bind) this.#level.set(b, level);
+    }
+  }
+
+  /** OVER, ROW and BIND: which sides and which results of folds a term reads. */
+  reads(root: Expr): number {
+    for (const e of termsOf([root])) {
+      if (this.#known.has(e)) continue;
+      const own = e.kind === "var" || e.kind === "local" ? (this.#reads.get(e.name) ?? 0) : 0;
+      this.#known.set(
+        e,
+        partsOf(e).reduce((all, p) => all | (this.#known.get(p) as number), own),
+      );
+    }
+    return this.#known.get(root) as number;
+  }
+  /** Another local, with what it depends on. */
+  define(name: string, reads: number) {
+    this.#reads.set(name, reads);
+  }
+  /** The pass of a tile after which everything that a term reads is known: 0, or one after the folds that it reads. */
+  levelOf(e: Expr): number {
+    let level = 0;
+    for (const n of namesOf(e)) {
+      const at = this.#level.get(n.startsWith("was.") ? n.slice(4) : n);
+      if (at !== undefined) level = Math.max(level, at + 1);
+    }
+    return level;
+  }
+  /** The leading over axes that a term reads, itself or through sides. */
+  leadOf(...roots: readonly Expr[]): readonly Span[] {
+    const names = new Set<string>();
+    for (const n of namesOf(...roots)) {
+      names.add(n);
+      for (const s of this.#sideLead.get(n) ?? []) names.add(s.v);
+    }
+    return this.overLead.filter((s) => names.has(s.v));
+  }
+  /** Terms at row `r` of the row tile and lane `l` of the over tile. */
+  at<T extends readonly Expr[]>(roots: T, r: Expr | undefined, l: Expr | undefined): readonly Expr[] {
+    const to = new Map<string, Expr>();
+    if (r) to.set(this.row.v, add(this.i0, r));
+    if (l) to.set(this.over.v, add(this.j0, l));
+    return rename(roots, to);
+  }
+  one(e: Expr, r: Expr | undefined, l: Expr | undefined): Expr {
+    return this.at([e], r, l)[0] as Expr;
+  }
+}
+
+/** Row-major index over spans by their greatest sizes: contiguous along the last. */
+export const packedIndex = (spans: readonly Span[]): Expr => spans.reduce<Expr>((at, s) => add(mul(at, int(s.max)), variable(s.v)), int(0));
+export const packedSize = (spans: readonly Span[]): number => spans.reduce((n, s) => n * s.max, 1);
+export const padded = (n: number, to: number): number => Math.max(1, Math.ceil(n / to)) * to;
