@@ -29,9 +29,9 @@ export function evaluated(form: Form, c: Case, d: Data, round: Rounding = exact)
 }
 
 const FEW = 64;
-/** Every tensor that is outside the bar, with what is wrong. */
-export function faults(form: Form, c: Case, d: Data, reference: Numbers, got: Results): readonly string[] {
-  const short = Math.min(d.extents.rows, d.extents.cols) < 8;
+/** Every tensor that is outside the bar, with what is wrong. `sparse`: rows have few keys each. */
+export function faults(form: Form, c: Case, d: Data, reference: Numbers, got: Results, sparse = false): readonly string[] {
+  const short = sparse || Math.min(d.extents.rows, d.extents.cols) < 8;
   const few = (x: Float64Array) => x.length < FEW || short;
   const plain = [evaluated(form, c, d, single).values];
   if (Object.values(reference).some((x) => x.length > 0 && few(x))) plain.push(...[1, 2, 3].map((n) => evaluated(form, c, d, either(n)).values));
