@@ -14,6 +14,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   models: ["models", "dsl"],
   "index.ts": ["dsl", "compiler", "runtime"],
   "trainer.ts": ["runtime"],
+  vite: ["vite", "compiler"],
   cli: ["cli", "index.ts", "trainer.ts", "models"],
   bench: ["bench", "index.ts", "trainer.ts", "models"],
   experiments: ["experiments", "index.ts", "models"],

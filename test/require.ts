@@ -7,7 +7,8 @@ import { fileURLToPath } from "node:url";
 import * as E from "fp-ts/lib/Either.js";
 import { findToolchain } from "../runtime/devices/native/toolchain.js";
 
-export type Need = "compiler" | "gpu.js" | "dawn" | "golden";
+export type Need = "compiler" | "gpu.js" | "dawn" | "golden" | "browser";
+export const BROWSER = ["chromium", "chromium-browser", "google-chrome"].map((name) => `/usr/bin/${name}`).find((path) => existsSync(path));
 /** Where the golden runs lie: beside the checkout. */
 export const GOLDEN = fileURLToPath(new URL("../../shared/golden/", import.meta.url));
 
@@ -20,6 +21,7 @@ const PROBES: Record<Need, () => Promise<string | null>> = {
   "gpu.js": () => imports("gpu.js"),
   dawn: () => imports("webgpu"),
   golden: async () => (existsSync(GOLDEN) ? null : `there is no ${GOLDEN}`),
+  browser: async () => (BROWSER ? null : "there is no chromium in /usr/bin"),
 };
 async function imports(name: string): Promise<string | null> {
   try {

@@ -11,6 +11,7 @@ import { join } from "node:path";
 import type { Arrow } from "../../dsl/node.js";
 import { parseFunction } from "./parse.js";
 import { type FunctionSyntax, syntaxVersion } from "./syntax.js";
+import { textOf } from "./text.js";
 
 /** $MALLARD_CACHE, or `mallard` in the user's cache folder. */
 export function defaultCacheFolder(env: NodeJS.ProcessEnv = process.env, platform: NodeJS.Platform = process.platform): string {
@@ -21,8 +22,6 @@ export function defaultCacheFolder(env: NodeJS.ProcessEnv = process.env, platfor
 }
 
 const digest = (text: string) => createHash("sha256").update(text).digest("hex");
-/** The function's text as it runs; a `toString` of its own is not asked. */
-export const textOf = (fn: Arrow): string => Function.prototype.toString.call(fn);
 
 const byFunction = new WeakMap<Arrow, FunctionSyntax>();
 const byText = new Map<string, FunctionSyntax>();

@@ -4,17 +4,20 @@
 //   text of the function → syntax (parse.ts with ts-morph; kept by cache.ts) → values (read.ts) → simplified scalars
 //
 // The function's own text decides, because it is what the oracle executes; the file where the caller wrote it serves
-// messages (locate.ts). Nothing of a function is guessed: what cannot be read exactly is refused.
+// messages (locate.ts). A function of a bundle has its syntax with it (ahead.ts), read from the author's file when the bundle
+// was built. Nothing of a function is guessed: what cannot be read exactly is refused.
 import { type Either, left, right } from "fp-ts/lib/Either.js";
 import type { Arrow, DType } from "../../dsl/node.js";
 import type { Place } from "../../dsl/places.js";
 import { arg, index, type Scalar, size } from "../../dsl/scalar.js";
 import { simplify } from "../../dsl/scalar-simplify.js";
-import { defaultCacheFolder, syntaxOf, textOf } from "./cache.js";
+import { aheadOf } from "./ahead.js";
 import { type CaptureError, frameAt, functionText, positionOf } from "./error.js";
-import { locate } from "./locate.js";
+import { outside } from "./globals.js";
 import { type Reading, Refusal, readFunction } from "./read.js";
+import { defaultCacheFolder, locate, syntaxOf } from "./source.js";
 import type { FunctionSyntax } from "./syntax.js";
+import { textOf } from "./text.js";
 import { captured, logical, numeric, type RecordValue, record, type ScalarValue, type Value } from "./values.js";
 
 export interface CaptureOptions {
@@ -69,7 +72,7 @@ export function captureMap(request: MapRequest, options: CaptureOptions = {}): E
     {
       fn,
       given: tensors.length + others.length > 0 ? [first, ...where] : where,
-      outside: (name) => `capture it: add it to map's inputs, map({ …, ${name} }, ({ …, ${name} }) => …)`,
+      outside: outside.map,
       take: (value, refuse) => finish(scalarIn(field === null ? value : fieldIn(value, field, refuse), "the function", refuse).term, options),
     },
     options,
@@ -90,7 +93,7 @@ export function captureIndex(request: IndexRequest, options: CaptureOptions = {}
         ),
         record("sizes and constants", [...sizes, ...Object.entries(constants).map(([name, v]) => [name, captured(v)] as const)]),
       ],
-      outside: (name) => `pass it to view: view(x, axes, arrow, { ${name} }), and name it in the second parameter`,
+      outside: outside.view,
       take: (value, refuse) => {
         if (value.kind !== "record") throw refuse("an index arrow returns an object of indices", "write ({ … }) => ({ axis: index })");
         for (const axis of value.fields.keys()) {
@@ -114,7 +117,7 @@ export function captureMonoid(request: MonoidRequest, options: CaptureOptions = 
     {
       fn,
       given: [side("x"), side("y")],
-      outside: () => "a combine is closed: write the value out, or make it a component",
+      outside: outside.monoid,
       take: (value, refuse) => {
         const [first] = components;
         const taken =
@@ -178,6 +181,8 @@ const native = /\{\s*\[native code\]\s*\}\s*$/;
 function perform<T>(task: Task<T>, options: CaptureOptions): Either<CaptureError, T> {
   const folder = options.folder === undefined ? defaultCacheFolder() : options.folder;
   const stored = (fn: Arrow): FunctionSyntax => {
+    const read = aheadOf(fn);
+    if (read) return read.syntax;
     if (native.test(textOf(fn)))
       throw new Refusal(fn, 0, "this function has no source: it is bound, or part of the platform", "write an arrow function that calls it");
     return syntaxOf(fn, folder);
@@ -208,9 +213,12 @@ function resultAt(fn: Arrow, syntaxOf: Reading["syntaxOf"], field: string | unde
 
 /** In the file that wrote the function, if it is found there; else in its own text. */
 function report<T>(task: Task<T>, refusal: Refusal, stored: Reading["syntaxOf"], place: Place | undefined): CaptureError {
+  const read = aheadOf(refusal.fn);
+  if (read) return located(refusal, read.file, read.text, refusal.hint, read.line);
   const text = textOf(refusal.fn);
-  if (place && !native.test(text)) {
-    const found = locate(stored(refusal.fn), place);
+  const own = syntaxIfAny(refusal.fn, stored);
+  if (place && own) {
+    const found = locate(own, place);
     // The same reading with the file's syntax ends at the same refusal, whose offset counts in the file.
     const again = found && attempt(task, (fn) => (fn === refusal.fn ? found.syntax : stored(fn)));
     if (found && again instanceof Refusal && again.fn === refusal.fn) return located(again, found.file, found.text, again.hint);
@@ -218,11 +226,20 @@ function report<T>(task: Task<T>, refusal: Refusal, stored: Reading["syntaxOf"],
   const called = place ? `; called at ${place.file}:${place.line}:${place.column}` : "";
   return located(refusal, functionText, text, `${refusal.hint}\n(positions count in the function's own text${called})`);
 }
-const located = (r: Refusal, file: string, text: string, hint: string): CaptureError => ({
+/** A function that has no text, or no parser to read it with, is refused for that. */
+function syntaxIfAny(fn: Arrow, stored: Reading["syntaxOf"]): FunctionSyntax | undefined {
+  try {
+    return stored(fn);
+  } catch (e) {
+    if (e instanceof Refusal) return undefined;
+    throw e;
+  }
+}
+const located = (r: Refusal, file: string, text: string, hint: string, first = 1): CaptureError => ({
   kind: "capture",
   message: r.message,
   file,
-  ...positionOf(text, r.at),
-  frame: frameAt(text, r.at),
+  ...positionOf(text, r.at, first),
+  frame: frameAt(text, r.at, first),
   hint,
 });

@@ -18,11 +18,11 @@ export const functionText = "<function text>";
 /** Everything in one text, as a public function throws it. */
 export const showCaptureError = (e: CaptureError): string => `${e.file}:${e.line}:${e.column}: ${e.message}\n${e.frame}\n${e.hint}`;
 
-/** Line and column, from 1, of an offset. */
-export function positionOf(text: string, offset: number): { readonly line: number; readonly column: number } {
+/** Line and column, from 1, of an offset. `first`: the line that the text begins at. */
+export function positionOf(text: string, offset: number, first = 1): { readonly line: number; readonly column: number } {
   const before = text.slice(0, offset);
   const start = before.lastIndexOf("\n") + 1;
-  return { line: before.split("\n").length, column: offset - start + 1 };
+  return { line: first - 1 + before.split("\n").length, column: offset - start + 1 };
 }
 export function offsetOf(text: string, line: number, column: number): number {
   let start = 0;
@@ -37,9 +37,9 @@ export function offsetOf(text: string, line: number, column: number): number {
 /** A line of a minified bundle is cut around the caret. */
 const widest = 140;
 
-export function frameAt(text: string, offset: number): string {
-  const { line, column } = positionOf(text, offset);
-  const source = (text.split("\n")[line - 1] ?? "").replace(/\r$/, "");
+export function frameAt(text: string, offset: number, first = 1): string {
+  const { line, column } = positionOf(text, offset, first);
+  const source = (text.split("\n")[line - first] ?? "").replace(/\r$/, "");
   const from = source.length <= widest ? 0 : Math.max(0, column - 1 - widest / 2);
   const shown = source.slice(from, from + widest);
   // Tabs stay tabs, so that the caret stands right however wide they are.

@@ -60,10 +60,21 @@ function parseWrapped(before: string, text: string, after: string): FunctionSynt
   });
 }
 
+export type AnyFunction = Morph.ArrowFunction | Morph.FunctionExpression | Morph.FunctionDeclaration;
+/** A parsed file, for who looks for functions in it. `read` gives a function's syntax; its offsets count from `from`. */
+export interface ParsedFile {
+  readonly file: Morph.SourceFile;
+  readonly m: typeof Morph;
+  readonly read: (f: AnyFunction, from: number) => FunctionSyntax;
+}
+export const withFile = <T>(name: string, text: string, use: (parsed: ParsedFile) => T): T =>
+  withSource(fileLike(name), text, (file, m) => use({ file, m, read: (f, from) => new Converter(m, -from).function(f) }));
+/** The name decides whether it is TypeScript, and whether there is JSX. */
+const fileLike = (name: string) => `file${/\.[cm]?[jt]sx?$/.exec(name)?.[0] ?? ".ts"}`;
+
 /** Every function in a file, in the order of the text. Offsets count in the file. */
 export function parseFile(name: string, text: string): readonly FunctionSyntax[] {
-  const extension = /\.[cm]?[jt]sx?$/.exec(name)?.[0] ?? ".ts";
-  return withSource(`file${extension}`, text, (file, m) => {
+  return withSource(fileLike(name), text, (file, m) => {
     const converter = new Converter(m, 0);
     const out: FunctionSyntax[] = [];
     file.forEachDescendant((node) => {
@@ -73,8 +84,6 @@ export function parseFile(name: string, text: string): readonly FunctionSyntax[]
     return out;
   });
 }
-
-type AnyFunction = Morph.ArrowFunction | Morph.FunctionExpression | Morph.FunctionDeclaration;
 
 const operators: { readonly [op: string]: BinaryOp } = {
   "+": "+",

@@ -12,6 +12,7 @@ import type { Primitive } from "../../dsl/primitives.js";
 import { call, constant, type Scalar } from "../../dsl/scalar.js";
 import { applyBuiltin } from "./builtins.js";
 import { continues, type End, follow, runsOn } from "./ends.js";
+import { early, fromOutside, globalMeaning, memberMeaning, outside, recursion, type Words } from "./globals.js";
 import { closest, listed, meant } from "./names.js";
 import { explain } from "./refusals.js";
 import type { Expression, FunctionSyntax, Pattern, Refused, Statement } from "./syntax.js";
@@ -24,8 +25,6 @@ import {
   globalFunction,
   isNamespace,
   logical,
-  memberOf,
-  namesIn,
   numeric,
   type RecordValue,
   record,
@@ -70,8 +69,6 @@ export function readFunction(fn: Arrow, args: readonly Value[], reading: Reading
   });
 }
 
-const recursion = "recursion cannot be read: iterate with repeat, or reduce over an axis with fold";
-
 const counted = (n: number) => `${n} ${n === 1 ? "argument" : "arguments"}`;
 const passed = (n: number) => `${n} ${n === 1 ? "is" : "are"} passed`;
 
@@ -94,9 +91,11 @@ class Reader {
   private refuse(at: number, message: string, hint: string): Refusal {
     return new Refusal(this.fn, at, message, hint);
   }
+  private refuseWith(at: number, { message, hint }: Words): Refusal {
+    return this.refuse(at, message, hint);
+  }
   private refused(r: Refused): Refusal {
-    const { message, hint } = explain(r);
-    return this.refuse(r.at, message, hint);
+    return this.refuseWith(r.at, explain(r));
   }
 
   apply(): Value {
@@ -201,25 +200,17 @@ class Reader {
     const seen: string[] = [];
     for (let s: Scope | null = scope; s; s = s.outer) {
       const value = s.names.get(name);
-      if (value === "not yet") throw this.refuse(at, `${name} is read before the line that gives it a value`, "move the const above this line");
+      if (value === "not yet") throw this.refuseWith(at, early(name));
       if (value) return value;
       seen.push(...s.names.keys());
     }
-    if (name === "Infinity") return numeric(constant(Infinity));
-    if (name === "NaN") return numeric(constant(Number.NaN));
-    const builtin = globalFunction(name);
-    if (builtin && !isNamespace(name)) return { kind: "builtin", builtin };
-    if (name === "undefined") throw this.refuse(at, "undefined is no number", "write the number that is meant, such as 0 or NaN");
-    if (name === "arguments") throw this.refuse(at, "arguments cannot be read", "name the parameters");
-    if (isNamespace(name)) throw this.refuse(at, `${name} itself is no number`, `use one of its functions: ${name}.${namesIn(name)[0]}(…)`);
+    const meaning = globalMeaning(name);
+    if (meaning?.kind === "refused") throw this.refuseWith(at, meaning.words);
+    if (meaning) return meaning;
     if (name === this.syntax.name || name === this.fn.name) throw this.refuse(at, `${name} calls itself`, recursion);
     const given = this.unused(name);
     if (given) throw this.refuse(at, `${name} is not known inside the function`, given);
-    throw this.refuse(
-      at,
-      `${name} is not known inside the function`,
-      `${meant(closest(name, seen))}${this.callers.length ? `pass ${name} as an argument: a captured function sees only its parameters` : this.reading.outside(name)}`,
-    );
+    throw this.refuseWith(at, fromOutside(name, seen, this.callers.length ? outside.captured : this.reading.outside));
   }
   /** A value that is given, but that the parameters do not name. */
   private unused(name: string): string | undefined {
@@ -266,21 +257,9 @@ class Reader {
 
   private property(e: Extract<Expression, { kind: "property" }>, scope: Scope): Value {
     if (e.of.kind === "name" && isNamespace(e.of.name) && !isBound(e.of.name, scope)) {
-      const member = memberOf(e.of.name, e.name);
-      if (member) return member;
-      if (e.of.name === "Math" && e.name === "random") {
-        throw this.refuse(
-          e.nameAt,
-          "Math.random gives other numbers at each run",
-          "draw with uniform(key, axes) or normal(key, axes), and add the tensor to the inputs",
-        );
-      }
-      const near = closest(e.name, namesIn(e.of.name));
-      throw this.refuse(
-        e.nameAt,
-        `${e.of.name}.${e.name} is no scalar primitive`,
-        near ? `did you mean ${e.of.name}.${near}?` : `there are: ${listed(namesIn(e.of.name))}`,
-      );
+      const meaning = memberMeaning(e.of.name, e.name);
+      if (meaning.kind === "refused") throw this.refuseWith(e.nameAt, meaning.words);
+      return meaning;
     }
     const of = this.expression(e.of, scope);
     if (of.kind === "record") return this.field(of, e.name, e.nameAt);

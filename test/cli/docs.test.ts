@@ -33,7 +33,11 @@ test("the code of every page type-checks", () => {
   const settings = {
     extends: join(root, "tsconfig.json"),
     compilerOptions: {
-      paths: { "@mallard-lang/mallard": [join(root, "index.ts")], "@mallard-lang/mallard/models": [join(root, "models/index.ts")] },
+      paths: {
+        "@mallard-lang/mallard": [join(root, "index.ts")],
+        "@mallard-lang/mallard/models": [join(root, "models/index.ts")],
+        "@mallard-lang/mallard/vite": [join(root, "vite/index.ts")],
+      },
     },
     include: ["*/*.ts"],
   };
