@@ -4,6 +4,18 @@ export { CompileError } from "./runtime/backend.js";
 export type { HostArray } from "./runtime/device.js";
 export type { DeviceName, DeviceOptions } from "./runtime/devices/index.js";
 export { DeviceError } from "./runtime/errors.js";
+export {
+  type Boundary,
+  type Count,
+  type Half,
+  type Quadratic,
+  type Stage,
+  stagesOf,
+  type Temporaries,
+  type Verdict,
+  verdict,
+} from "./runtime/explain.js";
+export { type Expression, type Halves, halvesOf } from "./runtime/halves.js";
 export { type KernelTime, kernelTimes } from "./runtime/profile.js";
 export {
   type CompileOptions,

@@ -1,9 +1,9 @@
 // `mallard kernels FILE#export`: the kernels that an expression compiles to, as text.
 import { type Command, Option } from "commander";
 import { isLeft } from "fp-ts/lib/Either.js";
-import { inputSizes, loadExpression, parseInputs } from "./expression.js";
 import { EXIT, jsonResult, report, result } from "./output.js";
 import { type Kernel, kernelsOf, TARGETS, type TargetName } from "./print-kernels.js";
+import { subject } from "./subject.js";
 import { choice } from "./values.js";
 
 interface Flags {
@@ -37,25 +37,10 @@ Examples:
 }
 
 async function run(place: string, flags: Flags): Promise<number> {
-  const given = parseInputs(flags.inputs);
-  if (isLeft(given)) return report(given.left, flags.json);
-  const expression = await loadExpression(place);
-  if (isLeft(expression)) return report(expression.left, flags.json);
-  const found = expression.right;
-  if (found.kind !== "formula" && flags.inputs !== "") {
-    return report(
-      { kind: "usage", message: "--inputs gives sizes to a formula's inputs", hint: `${place} is no formula and has its own: leave --inputs out` },
-      flags.json,
-    );
-  }
-  if (found.kind === "program") return show(found.kernels, place, flags);
-  let kernels: ReturnType<typeof kernelsOf>;
-  if (found.kind === "formula") {
-    const sizes = inputSizes(found.formula, given.right);
-    if (isLeft(sizes)) return report(sizes.left, flags.json);
-    kernels = kernelsOf({ kind: "formula", formula: found.formula, sizes: sizes.right }, flags);
-  } else kernels = kernelsOf(found, flags);
-  const printed = await kernels;
+  const found = await subject(place, flags.inputs);
+  if (isLeft(found)) return report(found.left, flags.json);
+  if (found.right.kind === "program") return show(found.right.kernels, place, flags);
+  const printed = await kernelsOf(found.right, flags);
   return isLeft(printed) ? report(printed.left, flags.json) : show(printed.right, place, flags);
 }
 

@@ -3,10 +3,12 @@
 import { Command, CommanderError } from "commander";
 import { MallardError } from "../index.js";
 import { addDoctor } from "./doctor.js";
+import { addExplain } from "./explain.js";
 import { addGenerate } from "./generate.js";
 import { addKernels } from "./kernels.js";
 import { EXIT, jsonResult, note, report } from "./output.js";
 import { addTrain } from "./train.js";
+import { addVariants } from "./variants.js";
 import { version } from "./version.js";
 
 // A reader that has seen enough (`mallard … | head`) ends the command quietly.
@@ -31,6 +33,8 @@ const exit = (code: number): void => {
 addTrain(program, exit);
 addGenerate(program, exit);
 addKernels(program, exit);
+addExplain(program, exit);
+addVariants(program, exit);
 addDoctor(program, exit);
 for (const command of program.commands) command.copyInheritedSettings(program);
 

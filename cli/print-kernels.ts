@@ -1,25 +1,16 @@
-// From an expression to the text of its kernels on a target. A formula gets its inputs here. With the gradient, every
-// output has a further input of its own shape, the cotangent, and the derivatives of Σ output·cotangent for all inputs
-// of floats are outputs too.
+// From an expression to the text of its kernels on a target. A formula gets its inputs here.
 import { fileURLToPath } from "node:url";
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import {
   type AnyTensor,
-  type Axes,
-  add,
-  constant,
   type DType,
-  grad,
+  halvesOf,
   input,
-  leavesOf,
   MallardError,
-  mul,
   printedTargets,
   kernelsOf as printKernels,
-  type Scalar,
-  sum,
-  type Tensor,
   type Tree,
+  type Expression as Whole,
 } from "../index.js";
 import { type Problem, problem } from "../trainer.js";
 import type { FormulaLike, Sizes } from "./expression.js";
@@ -33,17 +24,18 @@ export interface Kernel {
 export type Printable =
   | { readonly kind: "formula"; readonly formula: FormulaLike; readonly sizes: Readonly<Record<string, Sizes>> }
   | { readonly kind: "record"; readonly inputs: Readonly<Record<string, unknown>>; readonly out: unknown };
-/** Named inputs, and a tree of what is computed from them. */
-export interface Whole {
-  readonly inputs: Readonly<Record<string, AnyTensor>>;
-  readonly out: Tree;
-}
-
 /** A formula or tensor that does not fit is refused by the language itself, with an error that is thrown. */
 export async function kernelsOf(
   expression: Printable,
   options: { readonly target: TargetName; readonly gradient: boolean },
 ): Promise<Either<Problem, readonly Kernel[]>> {
+  const whole = built(expression);
+  if (isLeft(whole)) return whole;
+  return print(options.gradient ? withGradient(whole.right) : whole.right, options.target);
+}
+
+/** The expression's inputs and outputs; sizes that a formula cannot have are a wrong request. */
+export function built(expression: Printable): Either<Problem, Whole> {
   const named = Object.entries(expression.kind === "formula" ? {} : expression.inputs).find(([, x]) => !isTensor(x));
   if (named !== undefined) {
     return left({
@@ -52,9 +44,8 @@ export async function kernelsOf(
       hint: "make inputs with input({ axis: size }), and give { inputs, out }",
     });
   }
-  let whole: Whole;
   try {
-    whole = wholeOf(expression);
+    return right(wholeOf(expression));
   } catch (thrown) {
     // Sizes that the formula cannot have are refused here, at its call, which is ours; what is wrong in its body has a
     // place of the author's.
@@ -65,7 +56,6 @@ export async function kernelsOf(
       `${thrown.hint === undefined ? "" : `${thrown.hint}; `}sizes are given with --inputs`,
     );
   }
-  return print(options.gradient ? withGradient(whole) : whole, options.target);
 }
 
 /** The js target has no kernels: it evaluates the expression as it stands. */
@@ -96,18 +86,6 @@ export function wholeOf(expression: Printable): Whole {
   return { inputs, out: formula(inputs) as Tree };
 }
 
-export function withGradient({ inputs, out }: Whole): Whole {
-  const outputs = leavesOf(out);
-  const cotangents = Object.fromEntries(outputs.map(({ path, tensor }) => [path === "" ? "d_out" : `d_${path}`, input(tensor.axes)]));
-  const loss = outputs.reduce<Scalar>((total, { tensor }, i) => {
-    const product = mul(tensor, Object.values(cotangents)[i]!);
-    const [first, ...rest] = Object.keys(product.axes);
-    return add(total, first === undefined ? product : sum(product, first, ...rest));
-  }, constant(0));
-  const floats: Record<string, Tensor<Axes, "f32">> = {};
-  for (const [name, x] of Object.entries(inputs)) if (isFloat(x)) floats[name] = x;
-  return { inputs: { ...inputs, ...cotangents }, out: { out, gradient: grad(loss, floats) } };
-}
+export const withGradient = (x: Whole): Whole => halvesOf(x).both;
 
 const isTensor = (x: unknown): x is AnyTensor => typeof x === "object" && x !== null && "axes" in x && "dtype" in x;
-const isFloat = (x: AnyTensor): x is Tensor<Axes, "f32"> => x.dtype !== "i32" && x.dtype !== "bool";

@@ -1,16 +1,16 @@
 // Cases, and the judgement on them. A case is a few inputs with their values and a few named outputs. Many cases make one
 // compiled program, for compiling costs far more than running; where that fails, each is judged alone.
 //
-// The bar (design.md, Numerics), tensor by tensor: the max-norm of the error is at most twice (three times for gradients)
-// that of the plain f32 evaluation, plus 4ε·max|reference|. A handful of elements may have no error by luck: theirs is the
-// greatest of several roundings. Infinities, NaN, integers and truth values are the same.
+// The bar is that of `mallard check` (runtime/check/bar.ts). A handful of elements may have no error by luck: theirs is
+// the greatest of several roundings.
+import { plain } from "../../compiler/graph/plain.js";
 import { runGraphPasses } from "../../compiler/pipeline.js";
-import type { DType, Leaf, Node, UpTo } from "../../dsl/node.js";
+import type { Leaf, Node, UpTo } from "../../dsl/node.js";
 import type { DeviceOptions } from "../../index.js";
+import { judged } from "../../runtime/check/bar.js";
 import type { HostArray } from "../../runtime/device.js";
 import { evaluate } from "../../runtime/devices/js/oracle.js";
 import { right } from "../graph/harness.js";
-import { plain } from "./plain.js";
 import { open, type TargetName } from "./targets.js";
 
 export interface Case {
@@ -92,28 +92,7 @@ export async function run(cases: readonly Case[], target: TargetName, o: DeviceO
   }
 }
 
-export const EPSILON = 2 ** -23;
-/** null: within the bar. */
-export function difference(dtype: DType, got: HostArray, exact: Float64Array, plainly: readonly Float64Array[], times: number): string | null {
-  if (got.length !== exact.length) return `${got.length} elements for ${exact.length}`;
-  let [error, allowed, scale, worst] = [0, 0, 0, -1];
-  for (const [i, e] of exact.entries()) {
-    const g = got[i] as number;
-    if (!Number.isFinite(e) || !Number.isFinite(g) || dtype === "i32" || dtype === "bool") {
-      if (!Object.is(g + 0, e + 0)) return `element ${i} is ${g}, the reference ${e}`;
-      continue;
-    }
-    if (Math.abs(g - e) > error) {
-      error = Math.abs(g - e);
-      worst = i;
-    }
-    for (const p of plainly) allowed = Math.max(allowed, Math.abs((p[i] as number) - e));
-    scale = Math.max(scale, Math.abs(e));
-  }
-  const bar = times * allowed + 4 * EPSILON * scale;
-  if (error <= bar) return null;
-  return `element ${worst} is ${got[worst]}, the reference ${exact[worst]}, plain f32 ${plainly.map((p) => p[worst]).join(", ")}: error ${error.toExponential(2)} > ${bar.toExponential(2)}`;
-}
+export const difference = (...given: Parameters<typeof judged>): string | null => judged(...given).fault;
 export function faultsOf(c: Case, got: readonly HostArray[]): readonly Fault[] {
   const { exact, plain: plainly } = reference(c);
   const first = Object.keys(c.outputs).length;

@@ -5,12 +5,13 @@
 // On a tensor of a few elements that distance may vanish by luck, and another order of the same sum be unlucky. So it can
 // be sampled in other roundings too (random rounding: Vignes' CESTAC): with `salt` each inexact term is off by one more unit, up or
 // down by the term's own bits. Multiples of 2^-12 stay what they are: they are exact in every order.
-import { rebuild } from "../../compiler/graph/walk.js";
+
 import * as build from "../../dsl/build.js";
 import type { MonoidBody, Node } from "../../dsl/node.js";
 import type { ScalarType } from "../../dsl/primitives.js";
 import * as scalar from "../../dsl/scalar.js";
 import { typesOf } from "../../dsl/scalar-type.js";
+import { rebuild } from "./walk.js";
 
 const real = (): ScalarType => "real";
 
