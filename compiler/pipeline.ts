@@ -2,7 +2,10 @@
 //
 //   read       arrows become scalar expressions (capture)
 //   rates      learning-rate factors are derived from the labelled logits
-//   reassociate  what does not vary along a sum of quadratic values leaves it
+//   split      folds over an author's tuple monoid become folds by components
+//   shifts     what is subtracted in an exponent has no gradient where nothing depends on it
+//   reassociate
+//              what does not vary along a sum of quadratic values leaves it
 //   grad       gradients become expressions
 //   simplify   local rewriting
 //   sink       what is computed layer by layer from a loop's results moves into the loop
@@ -14,9 +17,11 @@ import type { Node } from "../dsl/node.js";
 import type { CaptureOptions } from "./capture/capture.js";
 import type { PassError } from "./graph/error.js";
 import { expandGrads } from "./graph/grad.js";
+import { splitMonoids } from "./graph/monoids.js";
 import { expandRates } from "./graph/rates.js";
 import { follow, read } from "./graph/read.js";
 import { reassociate } from "./graph/reassociate.js";
+import { shifts } from "./graph/shifts.js";
 import { simplify } from "./graph/simplify.js";
 import { sink } from "./graph/sink.js";
 import { type Stage, verify } from "./graph/verify.js";
@@ -29,7 +34,7 @@ export interface Graph {
   readonly originals: ReadonlyMap<Node, Original>;
 }
 export interface Pass {
-  readonly name: "read" | "rates" | "reassociate" | "grad" | "simplify" | "sink";
+  readonly name: "read" | "rates" | "split" | "shifts" | "reassociate" | "grad" | "simplify" | "sink";
   readonly run: (g: Graph) => Either<readonly PassError[], Graph>;
   /** What holds of its result, and of all later ones. */
   readonly establishes: Stage;
@@ -46,6 +51,8 @@ const rewritten = ({ roots }: { readonly roots: readonly Node[] }): Either<reado
 export const passes = (options: CaptureOptions = {}): readonly Pass[] => [
   { name: "read", run: (g) => read(g.roots, options), establishes: { read: true } },
   { name: "rates", run: (g) => rebuilt(g, expandRates(g.roots)), establishes: {} },
+  { name: "split", run: (g) => rewritten(splitMonoids(g.roots)), establishes: {}, fusion: true },
+  { name: "shifts", run: (g) => rewritten(shifts(g.roots)), establishes: {}, fusion: true },
   { name: "reassociate", run: (g) => rewritten(reassociate(g.roots)), establishes: {}, fusion: true },
   { name: "grad", run: (g) => rebuilt(g, expandGrads(g.roots)), establishes: { expanded: true } },
   { name: "simplify", run: (g) => rewritten(simplify(g.roots)), establishes: {} },
