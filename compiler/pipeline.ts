@@ -9,6 +9,7 @@
 //   grad       gradients become expressions
 //   simplify   local rewriting
 //   sink       what is computed layer by layer from a loop's results moves into the loop
+//   unnest     folds over both sides of quadratic values become folds of folds
 //   lower      nests and loops (compiler/lower), then targets
 //
 // The oracle stops at `grad`, and leaves out what only prepares for fusion: it executes the graph as the author wrote it.
@@ -24,6 +25,7 @@ import { reassociate } from "./graph/reassociate.js";
 import { shifts } from "./graph/shifts.js";
 import { simplify } from "./graph/simplify.js";
 import { sink } from "./graph/sink.js";
+import { unnest } from "./graph/unnest.js";
 import { type Stage, verify } from "./graph/verify.js";
 import type { Rebuilt } from "./graph/walk.js";
 import type { Original } from "./targets/js/kernel.js";
@@ -34,7 +36,7 @@ export interface Graph {
   readonly originals: ReadonlyMap<Node, Original>;
 }
 export interface Pass {
-  readonly name: "read" | "rates" | "split" | "shifts" | "reassociate" | "grad" | "simplify" | "sink";
+  readonly name: "read" | "rates" | "split" | "shifts" | "reassociate" | "grad" | "simplify" | "sink" | "unnest";
   readonly run: (g: Graph) => Either<readonly PassError[], Graph>;
   /** What holds of its result, and of all later ones. */
   readonly establishes: Stage;
@@ -57,6 +59,7 @@ export const passes = (options: CaptureOptions = {}): readonly Pass[] => [
   { name: "grad", run: (g) => rebuilt(g, expandGrads(g.roots)), establishes: { expanded: true } },
   { name: "simplify", run: (g) => rewritten(simplify(g.roots)), establishes: {} },
   { name: "sink", run: (g) => rewritten({ roots: sink(g.roots) }), establishes: {} },
+  { name: "unnest", run: (g) => rewritten(unnest(g.roots)), establishes: {}, fusion: true },
 ];
 
 /** Runs the passes up to and including `last`; up to `grad`, those that every target needs, the oracle too. `watch` sees the graph after each: what `explain` prints. */

@@ -6,7 +6,7 @@ import { expressionsOf, loadsOf, storesOf } from "./memory.js";
 import type { Axis, Nest, Store } from "./nest.js";
 
 type MapNest = Extract<Nest, { form: "map" }>;
-interface Touched {
+export interface Touched {
   readonly reads: ReadonlySet<number>;
   readonly writes: ReadonlySet<number>;
 }

@@ -5,7 +5,7 @@ import type { DType, Extent, Leaf, Loop, Node, UpTo } from "../../dsl/node.js";
 import type { Plan } from "../plan.js";
 import { axesInMemory, type CarryHome, counterName, type Home, type Memory, position, slot } from "./access.js";
 import { type Buffer, buffer, extentVar, int, variable } from "./expr.js";
-import { fuseMaps, fuseUpdates } from "./fuse.js";
+import { fuseMaps, fuseUpdates, type Touched, touched } from "./fuse.js";
 import { iadd } from "./ints.js";
 import { type Layouts, layouts } from "./layout.js";
 import { materialise, pinnedValues, type Tiled, usersOf } from "./materialise.js";
@@ -303,7 +303,7 @@ function group(items: readonly (Nest | Step)[]): Step[] {
   const out: Step[] = [];
   let run: Nest[] = [];
   const flush = () => {
-    for (const nest of fuseRows(fuseMaps(run))) out.push({ step: "nest", nest });
+    for (const nest of gathered(fuseRows(fuseMaps(run)))) out.push({ step: "nest", nest });
     run = [];
   };
   for (const x of items) {
@@ -315,4 +315,20 @@ function group(items: readonly (Nest | Step)[]): Step[] {
   }
   flush();
   return out;
+}
+/** Kernels of tiles stand as early as what they read allows: those of one layer then wait for each other nowhere. */
+function gathered(nests: readonly Nest[]): readonly Nest[] {
+  const out: { readonly nest: Nest; readonly io: Touched }[] = [];
+  const meets = (a: ReadonlySet<number>, b: ReadonlySet<number>) => [...a].some((x) => b.has(x));
+  for (const nest of nests) {
+    const io = touched(nest);
+    let at = out.length;
+    if (nest.form === "tiles")
+      for (; at > 0; at--) {
+        const { io: his } = out[at - 1] as (typeof out)[number];
+        if (meets(his.writes, io.reads) || meets(his.writes, io.writes) || meets(his.reads, io.writes)) break;
+      }
+    out.splice(at, 0, { nest, io });
+  }
+  return out.map((x) => x.nest);
 }

@@ -232,6 +232,10 @@ function cap(r: Regions, stored: Set<Node>, tiled: Tiled): void {
   }
 }
 
+/** The same value with its axes in another order. */
+const isReordered = (n: Node): boolean =>
+  n.op === "view" && n.index.kind === "scalar" && Object.entries(n.index.at).every(([a, s]) => s.kind === "index" && s.axis === a);
+
 /** Follows each fold through its only users, maps over the same axes, and moves its memory to the last of them. */
 function epilogues(
   r: Regions,
@@ -245,7 +249,10 @@ function epilogues(
   const taken = new Set<Node>();
   const onlyUser = (n: Node): Node | undefined => (users.get(n)?.length === 1 ? users.get(n)?.[0] : undefined);
   const hostable = (u: Node, n: Node): boolean =>
-    (u.op === "map" || u.op === "label" || u.op === "stop" || u.op === "cast") && sameAxes(u, n) && r.home.get(u) === r.home.get(n) && !taken.has(u);
+    (u.op === "map" || u.op === "label" || u.op === "stop" || u.op === "cast" || isReordered(u)) &&
+    sameAxes(u, n) &&
+    r.home.get(u) === r.home.get(n) &&
+    !taken.has(u);
   for (const n of r.order) {
     if (n.op !== "fold" || n.args.length !== 1 || pinned.has(n) || !stored.has(n) || tiled.folds.has(n)) continue;
     let last: Node = n;

@@ -206,8 +206,8 @@ export class Nests {
     }
     const quads = k.quads.map((n) => this.#stored1(n, this.c.homes.get(n) as Home, b.at, b.access));
     // A table over both sides would be as large as what is not stored.
-    const extents = new Map([...this.c.extents].filter(([v]) => !b.over.some((a) => a.v === v)));
-    const inTile = (e: Expr) => this.c.tables.rewrite(e, extents);
+    const extents = new Map([...this.c.extents, ...[...b.rows, ...b.over].map((a) => [a.v, maxOf(a.extent)] as const)]);
+    const inTile = (e: Expr) => this.c.tables.rewrite(e, extents, (vars) => !b.over.some((a) => vars.includes(a.v)));
     const nest: Nest = {
       form: "tiles",
       name,

@@ -5,8 +5,8 @@
 import { kindOf } from "../../dsl/derivative/monoid.js";
 import type { Extent, FoldNode, Leaf, Node } from "../../dsl/node.js";
 import { argsOf } from "../../dsl/node.js";
+import { type Factor, factorsOf, isZero } from "../graph/factors.js";
 import { maxOf } from "./expr.js";
-import { type Factor, factorsOf, isZero } from "./factors.js";
 import type { Regions } from "./regions.js";
 
 /** The private axes of a value's two sides. */

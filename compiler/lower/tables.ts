@@ -1,7 +1,7 @@
 // Subexpressions of indices and constants alone are tables, computed once in f64: rotary angles, decays, bucket numbers.
 // Only what is dearer than a load is worth one. Equal tables are one buffer, whatever the loops are called.
 import { evaluate } from "../../dsl/primitives.js";
-import { apply, type Buffer, type BufferAxis, buffer, type Expr, load, partsOf, variable } from "./expr.js";
+import { apply, type Buffer, type BufferAxis, buffer, type Expr, int, load, partsOf, variable } from "./expr.js";
 import { variables } from "./form.js";
 
 const dear = new Set([
@@ -36,8 +36,9 @@ export class Tables {
     return [...this.#known.values()];
   }
 
-  /** Replaces the maximal tabulated subexpressions. `extents`: of the variables that may index a table. */
-  rewrite(root: Expr, extents: ReadonlyMap<string, number>): Expr {
+  /** Replaces the maximal tabulated subexpressions. `extents`: of the variables that may index a table. `fits`: whether
+   *  a table over these variables is small enough; over the difference of two it always is. */
+  rewrite(root: Expr, extents: ReadonlyMap<string, number>, fits: (vars: readonly string[]) => boolean = () => true): Expr {
     const pure = new Map<Expr, boolean>();
     const worth = new Map<Expr, boolean>();
     const scan = (e: Expr): void => {
@@ -53,15 +54,25 @@ export class Tables {
     const go = (e: Expr): Expr => {
       const known = done.get(e);
       if (known) return known;
-      const out = (e.type === "real" && pure.get(e) && worth.get(e) && this.#table(e, extents)) || rebuild(e, go);
+      const out = (e.type === "real" && pure.get(e) && worth.get(e) && this.#table(e, extents, fits)) || rebuild(e, go);
       done.set(e, out);
       return out;
     };
     return go(root);
   }
 
-  #table(e: Expr, extents: ReadonlyMap<string, number>): Expr | undefined {
+  #table(e: Expr, extents: ReadonlyMap<string, number>, fits: (vars: readonly string[]) => boolean): Expr | undefined {
     const vars = [...variables(e)];
+    const d = vars.length === 2 ? difference(e) : undefined;
+    if (d) {
+      // A function of i − j: a table over the differences, from the least.
+      const [i, j] = d.args.map((x) => extents.get((x as { name: string }).name) as number) as [number, number];
+      const apart = variable("difference");
+      const shifted = apply("sub", "int", apart, int(j - 1));
+      const made = this.#table(replaced(e, d, shifted), new Map([["difference", i + j - 1]]), () => true);
+      return made?.kind === "load" ? load(made.buffer, [apply("add", "int", d, int(j - 1))]) : undefined;
+    }
+    if (!fits(vars)) return undefined;
     const sizes = vars.map((v) => extents.get(v) as number);
     const total = sizes.reduce((n, s) => n * s, 1);
     if (vars.length === 0 || total > LARGEST || total === 0) return undefined;
@@ -74,6 +85,33 @@ export class Tables {
     }
     return load(table, vars.map(variable));
   }
+}
+
+/** The one difference of two variables that all of an expression depends on them through. */
+function difference(root: Expr): Extract<Expr, { kind: "call" }> | undefined {
+  let found: Extract<Expr, { kind: "call" }> | undefined;
+  const seen = new Set<Expr>();
+  const todo = [root];
+  for (let e = todo.pop(); e; e = todo.pop()) {
+    if (seen.has(e)) continue;
+    seen.add(e);
+    if (e.kind === "var") return undefined;
+    if (e.kind !== "call" || e.prim !== "sub" || e.type !== "int" || !e.args.every((a) => a.kind === "var")) todo.push(...partsOf(e));
+    else if (found && found !== e) return undefined;
+    else found = e;
+  }
+  return found;
+}
+function replaced(root: Expr, what: Expr, by: Expr): Expr {
+  const done = new Map<Expr, Expr>([[what, by]]);
+  const go = (e: Expr): Expr => {
+    const known = done.get(e);
+    if (known) return known;
+    const made = rebuild(e, go);
+    done.set(e, made);
+    return made;
+  };
+  return go(root);
 }
 
 /** The same expression over other parts. */

@@ -186,7 +186,7 @@ export class TileBuilder {
     const b: Expr[] = [];
     const todo = factors(element);
     for (let f = todo.pop(); f; f = todo.pop()) {
-      if (hasN(f) && f.kind === "call" && f.prim === "select" && isZero(f.args[2])) {
+      if (hasN(f) && f.kind === "call" && f.prim === "select" && isZero(f.args[2]) && (f.args[1] as Expr).kind !== "num") {
         // A guard around a product is one factor of it.
         const [c, x] = f.args as readonly [Expr, Expr, Expr];
         todo.push(select(c, real(1), real(0)), ...factors(x));
@@ -210,7 +210,8 @@ export class TileBuilder {
     for (const one of all) {
       if (one.kind !== "call" || one.prim !== "eq") continue;
       const [p, q] = one.args as readonly [Expr, Expr];
-      const index = p.kind === "var" && p.name === n.v ? q : q.kind === "var" && q.name === n.v ? p : undefined;
+      const isN = (e: Expr): boolean => (e.kind === "var" ? e.name === n.v : e.kind === "call" && e.prim === "toReal" && isN(e.args[0] as Expr));
+      const index = isN(p) ? q : isN(q) ? p : undefined;
       if (!index || variables(index).has(n.v) || variables(value).has(n.v)) continue;
       const rest = all.filter((x) => x !== one).reduce(and, yes);
       if (variables(rest).has(n.v)) continue;

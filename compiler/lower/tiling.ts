@@ -9,7 +9,7 @@ import { kindOf } from "../../dsl/derivative/monoid.js";
 import { isFloat } from "../../dsl/derivative/terms.js";
 import type { Extent, FoldNode, Leaf, Loop, Node, Shape, ViewNode } from "../../dsl/node.js";
 import { argsOf } from "../../dsl/node.js";
-import { type Scalar, constant as scalarConstant, index as scalarIndex, substitute } from "../../dsl/scalar.js";
+import { type Scalar, constant as scalarConstant, index as scalarIndex, substitute, terms } from "../../dsl/scalar.js";
 import { simplify } from "../../dsl/scalar-simplify.js";
 import type { CarryHome, Home, Memory } from "./access.js";
 import { buffer, maxOf } from "./expr.js";
@@ -50,8 +50,11 @@ export function smallFolds(r: Regions, q: Quadratics): ReadonlySet<Node> {
   const folds = new Set<Node>(q.folds);
   const both = (n: Node) => [...q.sides.values()].some((s) => [...s.left].some((a) => a in n.axes) && [...s.right].some((a) => a in n.axes));
   if (q.folds.length === 0) return out;
+  // What is the same for all rows of a batch is neither side's: it is stored, for both.
+  const either = new Set([...q.sides.values()].flatMap((s) => [...s.left, ...s.right]));
   for (const n of r.order) {
-    if (n.op !== "fold" || n.args.length !== 1 || folds.has(n) || q.sides.has(n) || both(n)) continue;
+    if (n.op !== "fold" || n.args.length !== 1 || folds.has(n) || q.sides.has(n) || both(n) || !Object.keys(n.axes).some((a) => either.has(a)))
+      continue;
     const length = n.over.reduce((p, o) => p * maxOf(extentOf(n, o)), 1);
     // A contraction has more results than a fold has rows: that one is stored.
     const rows = Object.keys(n.axes).length;
@@ -124,7 +127,7 @@ function draft(r: Regions, q: Quadratics, small: ReadonlySet<Node>): { drafts: r
     const shape = shapeOf(f, q, dots, small);
     const home = r.home.get(f) ?? null;
     const key = keyOfShape(shape);
-    const mask = maskOf(fields, masks);
+    const mask = within(maskOf(fields, masks), shape);
     const accepts = (d: Draft): boolean => {
       if (d.home !== home || d.key !== key) return false;
       const path = dependence(fields, d, place, r);
@@ -177,6 +180,18 @@ function maskOf(fields: readonly FoldNode[], masks: Masks): Mask {
   const empty = f.monoid.empty[names[0] as string];
   if (empty === 0) return masks.of(f.args[0] as Node, "zero");
   return empty === -Infinity ? masks.of(f.args[0] as Node, "lowest") : new Map();
+}
+/** Conditions that stand at the kernel's own indices: one on an axis of the result alone (a bucket) chooses no tiles. */
+function within(m: Mask, shape: TileShape): Mask {
+  if (m === "nothing") return m;
+  const axes = new Set([...shape.batch, ...shape.rows, ...shape.over]);
+  const inside = (c: Condition) =>
+    terms([c.scalar]).every((t) =>
+      t.kind === "index"
+        ? axes.has(t.axis)
+        : t.kind !== "arg" || Object.keys((c.node.args[c.node.names.indexOf(t.name)] as Node).axes).every((a) => axes.has(a)),
+    );
+  return new Map([...m].filter(([, c]) => inside(c)));
 }
 const siblings = (f: FoldNode, all: readonly FoldNode[]): FoldNode[] =>
   all.filter(

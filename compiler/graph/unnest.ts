@@ -1,0 +1,124 @@
+// Folds over both sides of a quadratic value, as the gradients of captured tensors are (a slope's is Σ over batch,
+// queries and keys), become a fold of folds: the inner one over one side alone, which a kernel of tiles does row by row,
+// the outer one over what is left, which is small. The same where a fold runs over one side and over an axis along which
+// the rows of its contractions differ (keys rotated once for all heads, but contracted with each head's own): the
+// inner fold keeps that axis.
+//
+// The inner side is the one that most folds of the same values already run over, so that it joins their kernels.
+import { fold } from "../../dsl/build.js";
+import { kindOf } from "../../dsl/derivative/monoid.js";
+import { sumMonoid } from "../../dsl/derivative/terms.js";
+import { argsOf, type FoldNode, type Node } from "../../dsl/node.js";
+import { factorsOf } from "./factors.js";
+import { isPointwise, quadratics, type Sides } from "./quadratic.js";
+import { order, type Rebuilt, rebuild } from "./walk.js";
+
+export function unnest(given: readonly Node[]): Rebuilt {
+  const flat = flatten(given);
+  const split = splitFolds(flat.roots);
+  return { roots: split.roots, to: new Map([...flat.to].map(([n, m]) => [n, split.to.get(m) ?? m])) };
+}
+
+/** Σ_A f(Σ_B x) = Σ_AB f(x), f linear and x quadratic: a sum over its batch would be stored as large as x. */
+function flatten(roots: readonly Node[]): Rebuilt {
+  const sides = quadratics(order(roots));
+  if (sides.size === 0) return { roots, to: new Map() };
+  return rebuild(roots, (n) => {
+    if (n.op !== "fold" || n.args.length !== 1 || kindOf(n.monoid) !== "sum") return n;
+    const [x] = n.args as readonly [Node];
+    const inner = factorsOf(x)
+      .flatMap((f) => (f.nodes.length === 1 ? f.nodes : []))
+      .find((f) => f !== x && sumsBatch(f, sides) && n.over.some((a) => a in f.axes));
+    if (inner?.op !== "fold" || inner.over.some((a) => n.over.includes(a) || a in n.axes)) return n;
+    const element = rebuild(
+      [x],
+      (m) => m,
+      (m) => (m === inner ? (inner.args[0] as Node) : undefined),
+    ).roots[0] as Node;
+    return fold({ x: element }, sumMonoid, [...inner.over, ...n.over]).x as Node;
+  });
+}
+const sumsBatch = (f: Node, sides: ReadonlyMap<Node, readonly Sides[]>): boolean =>
+  f.op === "fold" &&
+  f.args.length === 1 &&
+  kindOf(f.monoid) === "sum" &&
+  sides.has(f.args[0] as Node) &&
+  (sides.get(f.args[0] as Node) as readonly Sides[]).every(
+    (s) => within(s.left, new Set(Object.keys(f.axes))) && within(s.right, new Set(Object.keys(f.axes))),
+  );
+
+function splitFolds(roots: readonly Node[]): Rebuilt {
+  const nodes = order(roots);
+  const sides = quadratics(nodes);
+  if (sides.size === 0) return { roots, to: new Map() };
+  const over = new Map<string, number>();
+  const keyOf = (axes: ReadonlySet<string>) => [...axes].sort().join();
+  for (const n of nodes) {
+    if (n.op !== "fold") continue;
+    for (const s of sidesRead(n, sides)) {
+      const side = sideOf(n, s);
+      if (side) over.set(keyOf(side), (over.get(keyOf(side)) ?? 0) + 1);
+    }
+  }
+  const inner = new Map<Node, readonly string[]>();
+  for (const n of nodes) {
+    if (n.op !== "fold" || n.args.length !== 1 || kindOf(n.monoid) === "general") continue;
+    const first = innerAxes(n, sides, (s) => over.get(keyOf(s)) ?? 0);
+    if (first) inner.set(n, first);
+  }
+  if (inner.size === 0) return { roots, to: new Map() };
+  return rebuild(roots, (n, was) => {
+    const first = inner.get(was);
+    if (!first || n.op !== "fold") return n;
+    const [component] = Object.keys(n.monoid.empty) as [string];
+    const within = fold({ [component]: n.args[0] as Node }, n.monoid, first)[component] as Node;
+    return fold(
+      { [component]: within },
+      n.monoid,
+      n.over.filter((a) => !first.includes(a)),
+    )[component] as Node;
+  });
+}
+
+const within = (a: Iterable<string>, b: ReadonlySet<string>): boolean => [...a].every((x) => b.has(x));
+const meets = (a: Iterable<string>, b: ReadonlySet<string>): boolean => [...a].some((x) => b.has(x));
+/** The one side that a fold runs over, the other staying whole. */
+function sideOf(f: FoldNode, s: Sides): ReadonlySet<string> | undefined {
+  const over = new Set(f.over);
+  if (within(s.right, over) && !meets(s.left, over)) return s.right;
+  return within(s.left, over) && !meets(s.right, over) ? s.left : undefined;
+}
+/** Sides of the quadratic values that the factors of a fold's elements are. */
+function sidesRead(f: FoldNode, sides: ReadonlyMap<Node, readonly Sides[]>): readonly Sides[] {
+  return f.args.flatMap((a) => factorsOf(a)).flatMap((x) => x.nodes.flatMap((n) => sides.get(n) ?? []));
+}
+
+function innerAxes(
+  f: FoldNode,
+  sides: ReadonlyMap<Node, readonly Sides[]>,
+  popularity: (s: ReadonlySet<string>) => number,
+): readonly string[] | undefined {
+  const over = new Set(f.over);
+  for (const s of sidesRead(f, sides)) {
+    const side = sideOf(f, s);
+    if (side) {
+      const extra = f.over.filter((a) => !side.has(a));
+      const rows = side === s.right ? s.left : s.right;
+      if (extra.length > 0 && rowsDiffer(f, sides, rows, new Set(extra))) return [...side];
+    } else if (within(s.left, over) && within(s.right, over)) return [...(popularity(s.left) > popularity(s.right) ? s.left : s.right)];
+  }
+  return undefined;
+}
+/** Has any contraction below an operand of the rows that varies along these axes? */
+function rowsDiffer(f: FoldNode, sides: ReadonlyMap<Node, readonly Sides[]>, rows: ReadonlySet<string>, along: ReadonlySet<string>): boolean {
+  const seen = new Set<Node>();
+  const todo: Node[] = [...f.args];
+  for (let x = todo.pop(); x; x = todo.pop()) {
+    if (seen.has(x) || !(isPointwise(x) || sides.has(x))) continue;
+    seen.add(x);
+    if (x.op === "fold") {
+      for (const y of factorsOf(x.args[0] as Node)) if (meets(rows, y.axes) && meets(along, y.axes)) return true;
+    } else todo.push(...argsOf(x));
+  }
+  return false;
+}
