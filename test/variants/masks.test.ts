@@ -59,7 +59,7 @@ describe.skipIf(!(await needs("compiler")))("native", () => {
   afterAll(() => session[Symbol.dispose]());
   const judge = async (c: Compiled, form: Form, d: Data) => {
     const got = await c.run(d);
-    expect(faults(form, c, d, evaluated(form, c, d).values, got, true).join("\n")).toBe("");
+    expect(faults(form, c, d, evaluated(form, c, d).values, got).join("\n")).toBe("");
     return got;
   };
   const filled = (d: Data, name: string, f: (i: number, old: number) => number): Data => ({

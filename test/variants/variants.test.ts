@@ -95,12 +95,12 @@ describe.skipIf(!(await needs("compiler")))("native", () => {
         const { data, reference } = decided(form, c, (attempt) => c.draw(e, seed + 101 * i + 7919 * attempt));
         found.push(...faults(form, c, data, reference, await c.run(data)).map((f) => `${showExtents(e)}: ${f}`));
       }
-      expect(found.join("\n")).toBe("");
+      expect(found.slice(0, 8).join("\n")).toBe("");
     });
 
     it("has no NaN where scores are 10⁴", async () => {
       const d = c.draw(within(s, 2, 67, 71), seed);
-      const large = (of: string, x: Float64Array) => (/^(q|k|qc|qr|c|kr|bq|bk|k2)$/.test(of) ? x.map((v) => Math.fround(v * 100)) : x);
+      const large = (of: string, x: Float64Array) => (["q", "qc", "qr", "bq"].includes(of) ? x.map((v) => Math.fround(v * 5000)) : x);
       const data = { ...d, inputs: Object.fromEntries(Object.entries(d.inputs).map(([of, x]) => [of, large(of, x)])) };
       for (const [of, x] of Object.entries(await c.run(data))) expect([...x].filter((v) => !Number.isFinite(v)).length, of).toBe(0);
     });
