@@ -11,6 +11,7 @@
 // Values, captured numbers, booleans and functions share the first record. Sizes and indices hold every axis of the
 // result; a size is a number, the run-time one for an upTo axis.
 import { ArrowError, MallardError, quote } from "./errors.js";
+import { didYouMean } from "./nearest.js";
 import type { Arrow, Body, DType, Node, Shape } from "./node.js";
 import { UpTo } from "./node.js";
 import { describe } from "./tensor.js";
@@ -23,7 +24,8 @@ export function strict<T>(what: string, kind: string, values: Readonly<Record<st
   return new Proxy(values, {
     get: (target, name) => {
       if (typeof name === "symbol" || Object.hasOwn(target, name)) return Reflect.get(target, name);
-      throw new ArrowError(`${what}: the arrow reads ${kind} "${name}", which is not there`, `it can read ${quote(Object.keys(target))}`);
+      const there = Object.keys(target);
+      throw new ArrowError(`${what}: the arrow reads ${kind} "${name}", which is not there`, `${didYouMean(name, there)}it can read ${quote(there)}`);
     },
   });
 }

@@ -4,6 +4,7 @@
 import * as build from "./build.js";
 import { showExtent } from "./build.js";
 import { ArgumentError, AxisError, DTypeError, quote } from "./errors.js";
+import { closest, didYouMean } from "./nearest.js";
 import type { DType, Node, Shape } from "./node.js";
 import { agree, describe, handle, isNode, names, nodeOf } from "./tensor.js";
 import type { Agreeing, AnyTensor, Axes, AxesAt, Named, NamesIn, Real, SizeAt, Sizes, Spaced, Str, Tensor } from "./types.js";
@@ -93,14 +94,16 @@ export function fitted(what: string, specs: Specs, given: unknown): Readonly<Rec
       `${what}: the inputs are ${isNode(given) ? "one tensor" : describe(given)}; a record of ${quote(Object.keys(specs))} is wanted`,
     );
   for (const name of Object.keys(given))
-    if (!Object.hasOwn(specs, name)) throw new ArgumentError(`${what}: no input "${name}"`, `its inputs are ${quote(Object.keys(specs))}`);
+    if (!Object.hasOwn(specs, name))
+      throw new ArgumentError(`${what}: no input "${name}"`, `${didYouMean(name, Object.keys(specs))}its inputs are ${quote(Object.keys(specs))}`);
   const nodes: Record<string, Node> = {};
   for (const [name, wanted] of Object.entries(specs)) {
     if (!Object.hasOwn(given, name)) throw new ArgumentError(`${what}: input "${name}" is missing`, `its inputs are ${quote(Object.keys(specs))}`);
     const x: unknown = Reflect.get(given, name);
     const n = typeof x === "number" && wanted.axes.length === 0 ? build.constant(x, wanted.dtype ?? "f32") : nodeOf(x, `${what}: input "${name}"`);
     const lacks = wanted.axes.filter((a) => !Object.hasOwn(n.axes, a));
-    if (lacks.length > 0) throw new AxisError(`${what}: input "${name}" lacks axis ${quote(lacks)}`, `it has ${quote(names(n.axes))}`);
+    if (lacks.length > 0)
+      throw new AxisError(`${what}: input "${name}" lacks axis ${quote(lacks)}`, `it has ${quote(names(n.axes))}${misspelt(lacks, n, wanted.axes)}`);
     if (wanted.dtype ? n.dtype !== wanted.dtype : n.dtype === "bool")
       throw new DTypeError(
         `${what}: input "${name}" is ${n.dtype}; ${wanted.dtype ?? "numbers"} ${wanted.dtype ? "is" : "are"} wanted`,
@@ -110,6 +113,16 @@ export function fitted(what: string, specs: Specs, given: unknown): Readonly<Rec
   }
   agree(what, nodes);
   return nodes;
+}
+
+/** Which of the axes that it has beside may be one that it lacks. */
+function misspelt(lacks: readonly string[], n: Node, wanted: readonly string[]): string {
+  const other = names(n.axes).filter((a) => !wanted.includes(a));
+  const found = lacks.flatMap((a) => {
+    const near = closest(a, other);
+    return near === undefined ? [] : `${quote([near])} is near to ${quote([a])}`;
+  });
+  return found.length === 0 ? "" : `: ${found.join(", ")}`;
 }
 
 /** Lifts a body over what the inputs have beside their specs. An extra axis with the name of one that the specs use and

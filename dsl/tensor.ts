@@ -3,6 +3,7 @@
 // the run-time counterparts of what the types check.
 import { showExtent, showShape } from "./build.js";
 import { ArgumentError, AxisError, DTypeError, quote, SizeError } from "./errors.js";
+import { didYouMean } from "./nearest.js";
 import type { DType, Extent, Node, Shape } from "./node.js";
 import { UpTo } from "./node.js";
 import type { AnyTensor } from "./types.js";
@@ -51,7 +52,7 @@ export function need(what: string, x: Node, axes: readonly unknown[]): void {
     if (typeof a !== "string" || !Object.hasOwn(x.axes, a))
       throw new AxisError(
         `${what}: no axis ${typeof a === "string" ? `"${a}"` : describe(a)} in ${showShape(x.axes)}`,
-        `its axes are ${quote(names(x.axes))}`,
+        `${typeof a === "string" ? didYouMean(a, names(x.axes)) : ""}its axes are ${quote(names(x.axes))}`,
       );
 }
 /** At least one axis, each there and named once. */

@@ -36,7 +36,7 @@ try {
   expect([code, stderr]).toEqual([0, ""]);
   expect(stdout.replaceAll(folder.path, "DIR")).toMatchInlineSnapshot(`
     "sum: no axis "qurey" in { query: 4 }
-      hint: its axes are "query"
+      hint: did you mean "query"? its axes are "query"
       at DIR/mine.ts:6:15
     DIR/mine.ts:11:50: slope is not known inside the function
     11 |   await compile({ q }, map({ q }, ({ q }) => q * slope), { device: "js" });
