@@ -179,7 +179,7 @@ describe("monoids that stay whole", () => {
       const m = Math.max(x.m, y.m);
       return { m, l: (x.m === -Infinity ? 0 : x.l * Math.exp(m - x.m)) + (y.m === -Infinity ? 0 : y.l * Math.exp(m - y.m)) };
     }),
-    "something added": monoid({ m: -Infinity, l: 0 }, (x: R, y: R) => {
+    "their product added": monoid({ m: -Infinity, l: 0 }, (x: R, y: R) => {
       const m = Math.max(x.m, y.m);
       return { m, l: x.l * Math.exp(x.m - m) + y.l * Math.exp(y.m - m) + (x.l === 0 || y.l === 0 ? 0 : 1) };
     }),
