@@ -125,7 +125,7 @@ export class Products {
     if (!this.#varies(self.axes)) return { negative: false, inner: [], outer: [self], when: [] };
     if (t.kind !== "call") return whole(self);
     const made = this.#call(t, of, term);
-    return made && (leaves(made) || distributes(made)) ? made : whole(self);
+    return made && (t.prim === "mul" || leaves(made) || distributes(made)) ? made : whole(self);
   }
   #call(t: Extract<Scalar, { kind: "call" }>, of: (t: Scalar | undefined) => Product, term: (t: Scalar) => Term): Product | undefined {
     const [a, b, c] = t.args as readonly [Scalar, Scalar, Scalar];
@@ -208,7 +208,8 @@ export class Products {
       const below = body.args[1] as Scalar;
       return { body: below, axes: f.axes, kind: "over0" };
     }
-    return terms([body]).some((t) => t.kind === "call" && t.prim === "div" && t.args[1]?.kind !== "const") ? undefined : f;
+    const below = denominators(body);
+    return below.length === 0 || below.every((d) => d === guardedAgainst(body)) ? f : undefined;
   }
   #normaliser(t: Scalar): boolean {
     let n = t.kind === "arg" ? this.meanings.node(t.name) : undefined;
@@ -235,7 +236,7 @@ export class Products {
     };
   }
   /** The terms of a sum in an exponent, in order. `log`: the term is the logarithm of this, the same all along the axes.
-   *  Statistics of the row are looked into only for a logarithm; a few maps deep is all that anyone writes. */
+   *  Other maps are looked into for a logarithm alone; a few deep is all that anyone writes. */
   #addends(of: Term, depth: number): readonly Addend[] {
     const whole = this.meanings.axes(of.body, of.axes);
     const out: Addend[] = [];
@@ -249,13 +250,13 @@ export class Products {
       } else if (t.kind === "call" && t.prim === "neg") todo.push({ t: t.args[0] as Scalar, negative: !negative });
       else if (!this.#varies(axes) && t.kind === "call" && t.prim === "log") out.push({ body: t, axes, negative, log: t.args[0] as Scalar });
       else {
-        const below = this.#varies(axes) || depth > 8 ? undefined : this.#opened(t, axes, depth);
+        const below = depth > 8 ? undefined : this.#opened(t, axes, depth);
         for (const y of below ?? [{ body: t, axes, negative: false }]) out.push({ ...y, negative: y.negative !== negative });
       }
     }
     return out;
   }
-  /** The terms of a row statistic that has a logarithm: m + log l, or log l with −∞ said for l = 0. */
+  /** The terms of a value that has a logarithm among them: m + log l, or log l with −∞ said for l = 0. */
   #opened(t: Scalar, axes: Shape, depth: number): readonly Addend[] | undefined {
     let body = t;
     if (t.kind === "arg") {
@@ -265,6 +266,7 @@ export class Products {
       body = this.meanings.body(n);
     }
     if (body.kind === "call" && body.prim === "select") {
+      if (this.#varies(axes)) return undefined;
       const [c, a, b] = body.args as readonly [Scalar, Scalar, Scalar];
       if (a.kind !== "const" || a.value !== -Infinity || c.kind !== "call" || c.prim !== "eq" || !isZero(c.args[1])) return undefined;
       const inside = this.#addends({ body: b, axes }, depth + 1);
@@ -275,6 +277,15 @@ export class Products {
     const inside = this.#addends({ body, axes }, depth + 1);
     return inside.some((x) => x.log) ? inside : undefined;
   }
+}
+/** What a body divides by, numbers apart. */
+const denominators = (body: Scalar): readonly Scalar[] =>
+  terms([body]).flatMap((t) => (t.kind === "call" && t.prim === "div" && t.args[1]?.kind !== "const" ? [t.args[1] as Scalar] : []));
+/** d, of a body that is 0 where d is. */
+function guardedAgainst(body: Scalar): Scalar | undefined {
+  if (body.kind !== "call" || body.prim !== "select" || !isZero(body.args[1])) return undefined;
+  const [c] = body.args as readonly [Scalar];
+  return c.kind === "call" && c.prim === "eq" && isZero(c.args[1]) ? c.args[0] : undefined;
 }
 interface Addend extends Term {
   readonly negative: boolean;

@@ -8,7 +8,7 @@
 // The operands are read off the element: its factors, seen through maps that multiply, divide, negate and guard.
 import { kindOf } from "../../dsl/derivative/monoid.js";
 import { argsOf, type Extent, type FoldNode, type Node, UpTo } from "../../dsl/node.js";
-import { type Scalar, terms } from "../../dsl/scalar.js";
+import { type Factor, factorsOf } from "./factors.js";
 import { isLoopNode } from "./walk.js";
 
 /** The private axes of a value's two sides. */
@@ -20,7 +20,6 @@ export interface Sides {
 /** Longer contractions are cheaper to store than to repeat. */
 const LONGEST = 512;
 const extentOf = (e: Extent): number => (e instanceof UpTo ? e.max : e);
-const isZero = (s: Scalar | undefined): boolean => s?.kind === "const" && Number(s.value) === 0;
 /** Has the value of each index at that index. */
 export const isPointwise = (n: Node): boolean => n.op === "map" || n.op === "label" || n.op === "stop" || n.op === "cast";
 
@@ -87,54 +86,6 @@ function contraction(f: FoldNode, weights: ReadonlySet<Node>): Sides | undefined
   const length = product(f.over);
   if (length > LONGEST || product(left) < length || product(right) < length) return undefined;
   return groups.some((g) => g.every((p) => p.nodes.every((n) => weights.has(n)))) ? undefined : { left, right };
-}
-
-interface Factor {
-  readonly axes: ReadonlySet<string>;
-  /** The nodes it is computed from: itself, or what a compound scalar reads. */
-  readonly nodes: readonly Node[];
-}
-/** The factors of a value; constants are none. */
-function factorsOf(n: Node): readonly Factor[] {
-  const out: Factor[] = [];
-  const todo: Node[] = [n];
-  for (let x = todo.pop(); x; x = todo.pop()) {
-    if (x.op === "label" || x.op === "stop") todo.push(x.args[0]);
-    else if (x.op === "map" && x.body.kind === "scalar") {
-      const { names, args } = x;
-      const read = (name: string): Node => args[names.indexOf(name)] as Node;
-      for (const s of scalarFactors(x.body.body)) {
-        if (s.kind === "arg") todo.push(read(s.name));
-        else out.push(compound(s, read));
-      }
-    } else out.push({ axes: new Set(Object.keys(x.axes)), nodes: [x] });
-  }
-  return out;
-}
-function compound(s: Scalar, read: (name: string) => Node): Factor {
-  const axes = new Set<string>();
-  const nodes: Node[] = [];
-  for (const t of terms([s])) {
-    if (t.kind === "index") axes.add(t.axis);
-    if (t.kind !== "arg") continue;
-    nodes.push(read(t.name));
-    for (const a of Object.keys(read(t.name).axes)) axes.add(a);
-  }
-  return { axes, nodes };
-}
-function scalarFactors(body: Scalar): readonly Scalar[] {
-  const out: Scalar[] = [];
-  const todo: Scalar[] = [body];
-  for (let s = todo.pop(); s; s = todo.pop()) {
-    if (s.kind === "const" || s.kind === "size") continue;
-    if (s.kind === "call" && (s.prim === "mul" || s.prim === "neg")) todo.push(...s.args);
-    else if (s.kind === "call" && s.prim === "select" && isZero(s.args[2])) todo.push(s.args[0] as Scalar, s.args[1] as Scalar);
-    else if (s.kind === "call" && s.prim === "div") {
-      todo.push(s.args[0] as Scalar);
-      if (s.args[1]?.kind !== "const") out.push(s.args[1] as Scalar);
-    } else out.push(s);
-  }
-  return out;
 }
 
 /** Values made of weights and constants alone. A product with one is a projection: it grows with the data along one side

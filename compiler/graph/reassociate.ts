@@ -27,7 +27,7 @@ export function reassociate(roots: readonly Node[]): Rebuilt {
   // A gradient with respect to a value needs that value where the author put it.
   const wanted = new Set(all.flatMap((n) => (n.op === "grad" ? [n.args[1]] : [])));
   const kept = new Set<Node>();
-  const meanings = new Meanings();
+  const meanings = new Meanings((n) => kept.has(n));
   return rebuild(roots, (n, was) => {
     const [x] = was.op === "fold" ? was.args : [];
     const made = n.op === "fold" && n.args.length === 1 && kindOf(n.monoid) === "sum" && x && quadratic.has(x) ? sum(n, meanings, kept) : n;
@@ -45,7 +45,7 @@ function sum(n: FoldNode, meanings: Meanings, kept: ReadonlySet<Node>): Node {
   const [component] = Object.keys(n.monoid.empty) as [string];
   const along: Shape = Object.fromEntries(n.over.map((a) => [a, x.axes[a]!]));
   const sums = parts.map((q): Term => {
-    const inner = productOf(q.inner);
+    const inner = productOf(q.inner.map((f) => shared(f, meanings)));
     const element = meanings.make({ body: inner.body, axes: { ...inner.axes, ...along } });
     inherit(element, n);
     const total = fold({ [component]: element }, n.monoid, n.over)[component] as Node;
@@ -60,6 +60,11 @@ function sum(n: FoldNode, meanings: Meanings, kept: ReadonlySet<Node>): Node {
     ) as Scalar;
   const axes: Shape = Object.assign({}, ...sums.map((t) => t.axes), n.axes);
   return ordered(meanings.make({ body: total, axes }), n.axes);
+}
+/** A factor that the graph has as a value of its own is read from there: a softmax's exponential, for its sum. */
+function shared(f: Factor, meanings: Meanings): Factor {
+  const known = meanings.find(f);
+  return known ? { ...meanings.of(known), kind: f.kind } : f;
 }
 /** A factor that divides is a value of its own: one division a row. What is more than one value is one. */
 function reciprocal(f: Factor, meanings: Meanings): Factor {
