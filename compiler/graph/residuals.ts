@@ -5,7 +5,9 @@
 // is computed from and cheap to have again: its contraction is short, or it is very much larger. Scores are larger than
 // queries and keys, so an attention's T×T values are computed again; a feed-forward layer's are kept. Results of inner
 // loops are always kept: a loop is never run twice.
+
 import { argsOf, type Node, UpTo } from "../../dsl/node.js";
+import { factorsOf } from "./factors.js";
 import { isLoopNode } from "./walk.js";
 
 export const elementsOf = (n: Node): number => Object.values(n.axes).reduce<number>((p, e) => p * (e instanceof UpTo ? e.max : e), 1);
@@ -29,6 +31,17 @@ function sourcesOf(n: Node): ReadonlySet<Node> {
   sources.set(n, out);
   return out;
 }
+/** A contraction between the data of one batch, queries with keys: both operands vary along the batch, and each along an
+ *  axis of its own. A projection's weight does not vary with the data. */
+function betweenData(n: Node): boolean {
+  if (n.op !== "fold" || n.args.length !== 1) return false;
+  const rows = Object.keys(n.axes);
+  const factors = factorsOf(n.args[0] as Node).filter((f) => n.over.some((a) => f.axes.has(a)));
+  const own = factors.filter((f) => rows.some((a) => f.axes.has(a) && factors.some((g) => !g.axes.has(a))));
+  return own.length >= 2 && rows.some((a) => factors.every((f) => f.axes.has(a)));
+}
+/** Of such contractions longer ones are repeated too: their values grow with the square of the data. */
+const LONGEST = 512;
 /** Terms of a contraction that cost no more than storing and loading its result. */
 const SHORT = 64;
 const MUCH_LARGER = 6;
@@ -45,5 +58,6 @@ export function isKept(n: Node): boolean {
   const much = elementsOf(n);
   if (much <= from) return true;
   const length = n.op === "fold" ? n.over.reduce((p, axis) => p * extentOf(n, axis), 1) : 1;
+  if (length <= LONGEST && betweenData(n)) return false;
   return length > SHORT && much < MUCH_LARGER * from;
 }

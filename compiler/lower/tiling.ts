@@ -113,7 +113,7 @@ export function tiling(r: Regions, users: ReadonlyMap<Node, readonly Node[]>, pi
 }
 function draft(r: Regions, q: Quadratics, small: ReadonlySet<Node>): { drafts: readonly Draft[]; reasons: readonly Reason[] } {
   // Conditions on computed numbers (a row's sum is not 0) tell nothing of tiles.
-  const masks = new Masks((n) => q.sides.has(n) || (isFloat(n) && n.op !== "leaf"));
+  const masks = new Masks((n) => q.sides.has(n) || (isFloat(n) && (n.op !== "leaf" || n.role === "bound")));
   const dots = new Set([...q.sides.keys()].filter((n) => n.op === "fold"));
   const drafts: Draft[] = [];
   const reasons: Reason[] = [];
