@@ -1,7 +1,8 @@
 // The scalar primitives: the whole vocabulary of numbers. One row each: how many arguments, what it computes in f64
-// (JavaScript's own operators and Math.*: the oracle), which type it yields, whether its arguments commute. Two total
-// sibling tables hold what needs more room: `scalar-partials.ts` (derivatives) and `scalar-interval.ts` (ranges). A new
-// primitive does not compile until every table, and every target, has its row.
+// (JavaScript's own operators and Math.*: the oracle), which type it yields, whether its arguments commute. Total sibling
+// tables hold what needs more room: `scalar-partials.ts` (derivatives), `scalar-interval.ts` (ranges), `scalar-shift.ts`
+// (how values change when one quantity moves). A new primitive does not compile until every table, and every target, has
+// its row.
 //
 // Conventions where Math.* has no counterpart:
 //   recip0(x)            x == 0 ? 0 : 1/x, the pseudo-inverse: what a softmax row masked whole divides by
