@@ -10,6 +10,7 @@ import { iadd } from "./ints.js";
 import { type Layouts, layouts } from "./layout.js";
 import { materialise, pinnedValues, type Tiled, usersOf } from "./materialise.js";
 import { placeTemporaries } from "./memory.js";
+import { fuseMirrored } from "./mirror.js";
 import type { Nest, Step } from "./nest.js";
 import { clean, describe, Nests } from "./nests.js";
 import type { Reason } from "./quadratics.js";
@@ -303,7 +304,7 @@ function group(items: readonly (Nest | Step)[]): Step[] {
   const out: Step[] = [];
   let run: Nest[] = [];
   const flush = () => {
-    for (const nest of gathered(fuseRows(fuseMaps(run)))) out.push({ step: "nest", nest });
+    for (const nest of fuseMirrored(gathered(fuseRows(fuseMaps(run))))) out.push({ step: "nest", nest });
     run = [];
   };
   for (const x of items) {
