@@ -1,13 +1,13 @@
 // Which values are quadratic. A contraction whose two operands each have an axis of their own (queries × keys) and whose
-// value is no smaller than either of them, q·k and dO·v in attention, is worth more computed tile by tile than stored;
+// value is larger than either of them, q·k and dO·v in attention, is worth more computed tile by tile than stored;
 // what is computed from it point by point is as large. The rewrites before and after the gradient ask this, and leave
 // every other fold as it is: its bits are its author's.
 //
-//   Σ_K a·b    a over batch, M, K and b over batch, N, K, with |N| ≥ |K| and |M| ≥ |K|, |K| short, neither a weight
+//   Σ_K a·b    a over batch, M, K and b over batch, N, K, with |N| > |K| and |M| > |K|, |K| short, neither a weight
 //
 // The operands are read off the element: its factors, seen through maps that multiply, divide, negate and guard.
 import { kindOf } from "../../dsl/derivative/monoid.js";
-import { argsOf, type Extent, type FoldNode, type Node, UpTo } from "../../dsl/node.js";
+import { argsOf, type Extent, type FoldNode, type Node, UpTo, type ViewNode } from "../../dsl/node.js";
 import { type Factor, factorsOf } from "./factors.js";
 import { isLoopNode } from "./walk.js";
 
@@ -30,10 +30,16 @@ export function quadratics(nodes: readonly Node[]): ReadonlyMap<Node, readonly S
   const out = new Map<Node, readonly Sides[]>();
   for (const n of nodes) {
     const own = n.op === "fold" ? contraction(n, weights) : undefined;
-    const sides = own ? [own] : isPointwise(n) ? joined(argsOf(n).flatMap((a) => out.get(a) ?? [])) : [];
+    const below = isPointwise(n) || n.op === "view" ? argsOf(n).flatMap((a) => out.get(a) ?? []) : [];
+    const sides = own ? [own] : n.op === "view" && !below.every((s) => isStill(n, s)) ? [] : joined(below);
     if (sides.length > 0) out.set(n, sides);
   }
   return out;
+}
+/** A view that leaves both sides where they are. */
+export function isStill(n: ViewNode, s: Sides): boolean {
+  const moved = [...n.reads, ...Object.keys(n.fresh)];
+  return !moved.some((a) => s.left.has(a) || s.right.has(a));
 }
 /** What pairs have in common, where they have. */
 function joined(all: readonly Sides[]): readonly Sides[] {
@@ -46,7 +52,7 @@ function joined(all: readonly Sides[]): readonly Sides[] {
   return out;
 }
 /** The same two sides, whichever is called left. */
-function shared(a: Sides, b: Sides): Sides | undefined {
+export function shared(a: Sides, b: Sides): Sides | undefined {
   const cut = (x: ReadonlySet<string>, y: ReadonlySet<string>) => new Set([...x].filter((k) => y.has(k)));
   for (const [l, r] of [
     [b.left, b.right],
@@ -59,7 +65,7 @@ function shared(a: Sides, b: Sides): Sides | undefined {
 }
 
 /** The two groups of factors of a sum, each with result axes of its own. */
-function contraction(f: FoldNode, weights: ReadonlySet<Node>): Sides | undefined {
+export function contraction(f: FoldNode, weights: ReadonlySet<Node>): Sides | undefined {
   if (f.args.length !== 1 || kindOf(f.monoid) !== "sum") return undefined;
   const [x] = f.args as readonly [Node];
   const rows = Object.keys(f.axes);
@@ -84,13 +90,13 @@ function contraction(f: FoldNode, weights: ReadonlySet<Node>): Sides | undefined
   if (left.size === 0 || right.size === 0) return undefined;
   const product = (axes: Iterable<string>) => [...axes].reduce((p, axis) => p * extentOf((f.axes[axis] ?? x.axes[axis]) as Extent), 1);
   const length = product(f.over);
-  if (length > LONGEST || product(left) < length || product(right) < length) return undefined;
+  if (length > LONGEST || product(left) <= length || product(right) <= length) return undefined;
   return groups.some((g) => g.every((p) => p.nodes.every((n) => weights.has(n)))) ? undefined : { left, right };
 }
 
 /** Values made of weights and constants alone. A product with one is a projection: it grows with the data along one side
  *  only. What a loop carries is no weight, whatever it began as. */
-function weightsIn(nodes: readonly Node[]): ReadonlySet<Node> {
+export function weightsIn(nodes: readonly Node[]): ReadonlySet<Node> {
   const sliced = new Map<Node, Node>();
   for (const n of nodes) if (isLoopNode(n)) for (const [k, s] of n.loop.slices.entries()) sliced.set(s, n.loop.xs[k] as Node);
   const out = new Set<Node>();

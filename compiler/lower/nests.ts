@@ -2,11 +2,11 @@
 // everything else. What has memory, and where, is decided before (materialise.ts, layout.ts, lower.ts).
 import type { DType, Extent, FoldNode, Node, ScanNode, TopNode } from "../../dsl/node.js";
 import { type Scalar, terms } from "../../dsl/scalar.js";
+import { isPointwise } from "../graph/quadratic.js";
 import { Access, type Home, type Indices, type Memory } from "./access.js";
 import { apply, type Expr, local, maxOf, real, variable } from "./expr.js";
 import { sumForm } from "./form.js";
 import type { Axis, Monoid, Nest, Stage, Store } from "./nest.js";
-import { isPointwise } from "./quadratics.js";
 import type { Range } from "./ranges.js";
 import type { Tables } from "./tables.js";
 import { TileBuilder } from "./tiles.js";

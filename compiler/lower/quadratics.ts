@@ -3,17 +3,12 @@
 // needs no memory: the kernels of those folds compute it again. What keeps such a value whole (a scan, a selection, a
 // shifted view, an output) is told by name, for explain.
 import { kindOf } from "../../dsl/derivative/monoid.js";
-import type { Extent, FoldNode, Leaf, Node } from "../../dsl/node.js";
+import type { FoldNode, Node } from "../../dsl/node.js";
 import { argsOf } from "../../dsl/node.js";
 import { type Factor, factorsOf, isZero } from "../graph/factors.js";
-import { maxOf } from "./expr.js";
+import { contraction, isPointwise, isStill, type Sides, shared, weightsIn } from "../graph/quadratic.js";
 import type { Regions } from "./regions.js";
 
-/** The private axes of a value's two sides. */
-export interface Sides {
-  readonly left: ReadonlySet<string>;
-  readonly right: ReadonlySet<string>;
-}
 export interface Reason {
   readonly node: Node;
   readonly reason: string;
@@ -33,9 +28,6 @@ export interface Quadratics {
   readonly reasons: readonly Reason[];
 }
 
-/** Longer contractions are cheaper to store than to repeat. */
-const LONGEST = 512;
-export const isPointwise = (n: Node): boolean => n.op === "map" || n.op === "label" || n.op === "stop" || n.op === "cast";
 const keys = (n: Node): readonly string[] => Object.keys(n.axes);
 const meets = (a: Iterable<string>, b: ReadonlySet<string>): boolean => [...a].some((x) => b.has(x));
 const within = (a: Iterable<string>, b: ReadonlySet<string>): boolean => [...a].every((x) => b.has(x));
@@ -47,7 +39,7 @@ export function quadratics(
   pinned: (n: Node) => boolean,
   refused: ReadonlyMap<Node, string>,
 ): Quadratics {
-  const weights = new Weights(r);
+  const weights = weightsIn(r.order);
   const candidates = new Map<Node, Sides>();
   for (const n of r.order) {
     const sides = n.op === "fold" ? contraction(n, weights) : undefined;
@@ -87,7 +79,7 @@ function attempt(
       made.set(n, new Set([n]));
       continue;
     }
-    if (!isPointwise(n) && !(n.op === "view" && sides.has(n.args[0]) && still(n, sides.get(n.args[0]) as Sides))) continue;
+    if (!isPointwise(n) && !(n.op === "view" && sides.has(n.args[0]) && isStill(n, sides.get(n.args[0]) as Sides))) continue;
     const parts = argsOf(n).filter((a) => sides.has(a));
     if (parts.length === 0) continue;
     const all = new Set(parts.flatMap((p) => [...(made.get(p) as ReadonlySet<Node>)]));
@@ -140,26 +132,9 @@ function attempt(
     stopped,
   };
 }
-function shared(a: Sides, b: Sides): Sides | undefined {
-  const cut = (x: ReadonlySet<string>, y: ReadonlySet<string>) => new Set([...x].filter((k) => y.has(k)));
-  for (const [l, q] of [
-    [b.left, b.right],
-    [b.right, b.left],
-  ] as const) {
-    const [left, right] = [cut(a.left, l), cut(a.right, q)];
-    if (left.size > 0 && right.size > 0) return { left, right };
-  }
-  return undefined;
-}
-
 const own = (n: Node, sides: ReadonlyMap<Node, Sides>): ReadonlySet<string> => {
   const s = sides.get(n);
   return new Set(s ? [...s.left, ...s.right] : []);
-};
-/** A view that leaves both sides where they are. */
-const still = (n: Extract<Node, { op: "view" }>, s: Sides): boolean => {
-  const moved = new Set([...n.reads, ...Object.keys(n.fresh)]);
-  return !meets(s.left, moved) && !meets(s.right, moved);
 };
 /** Does each factor of a product read values with sides in common alone? */
 const apart = (n: Node, sides: ReadonlyMap<Node, Sides>): boolean =>
@@ -268,55 +243,4 @@ function besides(
     if (large && by.every((u) => sides.has(u) || out.has(u))) out.add(n);
   }
   return out;
-}
-
-/** Two groups of factors, each with result axes of its own. */
-function contraction(f: FoldNode, weights: Weights): Sides | undefined {
-  if (f.args.length !== 1 || kindOf(f.monoid) !== "sum") return undefined;
-  const over = new Set(f.over);
-  const inner = factorsOf(f.args[0] as Node).filter((x) => meets(x.axes, over));
-  const rows = keys(f);
-  const rowsOf = (x: Factor) => rows.filter((a) => x.axes.has(a));
-  const sorted = [...inner].sort((x, y) => rowsOf(y).length - rowsOf(x).length);
-  const first = sorted[0];
-  const second = first && sorted.find((x) => rowsOf(x).some((a) => !first.axes.has(a)));
-  if (!first || !second) return undefined;
-  const groups: [Factor[], Factor[]] = [[first], [second]];
-  const span = (g: readonly Factor[]) => new Set(g.flatMap(rowsOf));
-  for (const x of inner) {
-    if (x === first || x === second) continue;
-    const grow = (g: readonly Factor[]) => rowsOf(x).filter((a) => !span(g).has(a)).length;
-    (grow(groups[0]) <= grow(groups[1]) ? groups[0] : groups[1]).push(x);
-  }
-  const [a, b] = [span(groups[0]), span(groups[1])];
-  const left = new Set([...a].filter((x) => !b.has(x)));
-  const right = new Set([...b].filter((x) => !a.has(x)));
-  if (left.size === 0 || right.size === 0) return undefined;
-  const extentOf = (axis: string): number => maxOf((f.axes[axis] ?? argsOf(f)[0]?.axes[axis] ?? 1) as Extent);
-  const product = (axes: Iterable<string>) => [...axes].reduce((p, x) => p * extentOf(x), 1);
-  const length = product(f.over);
-  if (length > LONGEST || Math.min(product(left), product(right)) <= length) return undefined;
-  return groups.some((g) => g.every((x) => x.nodes.every((n) => weights.has(n)))) ? undefined : { left, right };
-}
-
-/** Is a value made of weights alone? A product with one is a projection: it grows with the data along one side only. */
-class Weights {
-  readonly #known = new Map<Node, boolean>();
-  constructor(readonly r: Regions) {
-    for (const n of r.order) this.#known.set(n, this.#of(n));
-  }
-  has(n: Node): boolean {
-    return this.#known.get(n) ?? this.#of(n);
-  }
-  #of(n: Node): boolean {
-    if (n.op === "constant") return false;
-    if (n.op !== "leaf") {
-      const args = argsOf(n).filter((a) => a.op !== "constant");
-      return args.length > 0 && n.op !== "carry" && n.op !== "emit" && args.every((a) => this.has(a));
-    }
-    if (n.role === "param" || n.role === "state") return true;
-    const l = this.r.owner.get(n as Leaf);
-    const k = l ? l.slices.indexOf(n) : -1;
-    return l !== undefined && k >= 0 && this.has(l.xs[k] as Node);
-  }
 }

@@ -11,11 +11,12 @@ import type { Extent, FoldNode, Leaf, Loop, Node, Shape, ViewNode } from "../../
 import { argsOf } from "../../dsl/node.js";
 import { type Scalar, constant as scalarConstant, index as scalarIndex, substitute, terms } from "../../dsl/scalar.js";
 import { simplify } from "../../dsl/scalar-simplify.js";
+import { isPointwise, type Sides } from "../graph/quadratic.js";
 import type { CarryHome, Home, Memory } from "./access.js";
 import { buffer, maxOf } from "./expr.js";
 import { type Condition, keyOf, type Mask, Masks, meet } from "./masks.js";
 import type { Axis } from "./nest.js";
-import { isPointwise, type Quadratics, quadAxes, quadratics, type Reason, type Sides, sidesOf } from "./quadratics.js";
+import { type Quadratics, quadAxes, quadratics, type Reason, sidesOf } from "./quadratics.js";
 import type { Regions } from "./regions.js";
 import { extentOf, type Naming, NoTile, TileBuilder, type TileShape } from "./tiles.js";
 
