@@ -1,9 +1,12 @@
 // Mallard: the public index.
 export * from "./dsl/index.js";
 export { CompileError } from "./runtime/backend.js";
+export { type Checked, Checker, type Comparison } from "./runtime/check/checker.js";
+export { type ExtentsByName, type Range, randomNumbers } from "./runtime/check/values.js";
 export type { HostArray } from "./runtime/device.js";
 export type { DeviceName, DeviceOptions } from "./runtime/devices/index.js";
 export { DeviceError } from "./runtime/errors.js";
+export { authored, excerpt } from "./runtime/excerpt.js";
 export {
   type Boundary,
   type Count,

@@ -62,6 +62,7 @@ export async function loadExpression(place: string): Promise<Either<Problem, Exp
  *  file for CommonJS where no package.json says "module"; a second hook, asked first, makes it a module all the same,
  *  because a required copy of the language would be another one. */
 async function importModule(path: string): Promise<Readonly<Record<string, unknown>>> {
+  process.setSourceMapsEnabled(true); // places are read off stacks: they are those of what was written, not of what tsx made
   const { register: registerTsx } = await import("tsx/esm/api");
   const unregister = registerTsx();
   register(`data:text/javascript,${encodeURIComponent(TYPESCRIPT_IS_MODULES)}`);

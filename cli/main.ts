@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 // The command `mallard`. Exit codes: 0 it worked, 1 it failed, 2 the request was wrong (128 + n after signal n).
 import { Command, CommanderError } from "commander";
-import { MallardError } from "../index.js";
+import { authored, MallardError } from "../index.js";
+import { addCheck } from "./check.js";
 import { addDoctor } from "./doctor.js";
 import { addExplain } from "./explain.js";
 import { addGenerate } from "./generate.js";
@@ -32,6 +33,7 @@ const exit = (code: number): void => {
 };
 addTrain(program, exit);
 addGenerate(program, exit);
+addCheck(program, exit);
 addKernels(program, exit);
 addExplain(program, exit);
 addVariants(program, exit);
@@ -51,7 +53,7 @@ function explain(thrown: unknown): number {
     return EXIT.usage;
   }
   if (thrown instanceof MallardError && thrown.hint !== undefined) {
-    const { place } = thrown;
+    const place = thrown.place && authored(thrown.place);
     const at = place === undefined ? "" : `${place.file}:${place.line}:${place.column}: `;
     return report({ kind: "expression", message: `${at}${thrown.what}`, hint: thrown.hint }, wantsJson);
   }

@@ -49,7 +49,19 @@ export function built(expression: Printable): Either<Problem, Whole> {
   } catch (thrown) {
     // Sizes that the formula cannot have are refused here, at its call, which is ours; what is wrong in its body has a
     // place of the author's.
-    if (expression.kind === "record" || !(thrown instanceof MallardError) || thrown.place?.file !== fileURLToPath(import.meta.url)) throw thrown;
+    if (expression.kind === "record" || !(thrown instanceof MallardError)) throw thrown;
+    if (thrown.place?.file !== fileURLToPath(import.meta.url)) {
+      if (thrown.name !== "SizeError") throw thrown;
+      const sizes = Object.entries(expression.sizes).map(([name, axes]) => `${name}=${Object.entries(axes).map(([a, n]) => `${a}:${n}`)}`);
+      throw new MallardError(
+        thrown.what,
+        `${thrown.hint ?? ""}${thrown.hint ? "; or " : ""}give sizes that fit with --inputs; these were ${sizes.join(" ")}`,
+        {
+          ...(thrown.place ? { place: thrown.place } : {}),
+          cause: thrown,
+        },
+      );
+    }
     return problem(
       "usage",
       `these inputs do not fit: ${thrown.what}`,

@@ -28,7 +28,7 @@ export function addVariants(program: Command, exit: (code: number) => void): voi
     .command("variants")
     .summary("list the attention variants and what they compile to")
     .description(
-      "Lists the attention variants of this package: source lines, kernels (the work between two global barriers), passes over\nthe scores and memory of temporaries as the sequence grows. Nothing is run.",
+      "Lists the attention variants of this package: source lines, kernels (the work between two global barriers), passes over the scores and memory of temporaries as the sequence grows. Nothing is run.",
     )
     .argument("[names...]", "those to list; all unless said")
     .addOption(new Option("--json", "the table as JSON on stdout").default(false, "off"))

@@ -1,6 +1,6 @@
 // How a verdict's parts are written for people.
 import { relative } from "node:path";
-import type { Count } from "../index.js";
+import { authored, type Count } from "../index.js";
 
 /** `1`, `1+scan`, `2+r`: kernels, and what is counted apart. */
 export function countText(c: Count): string {
@@ -18,8 +18,9 @@ export function amount(n: number, unit: string): string {
 
 type Place = { readonly file: string; readonly line: number; readonly column: number };
 export function placeText(places: readonly Place[]): string {
-  const [p] = places;
-  if (!p) return "(made by the compiler)";
+  const [first] = places;
+  if (!first) return "(made by the compiler)";
+  const p = authored(first);
   const near = relative(process.cwd(), p.file);
   return `(${near.startsWith("..") ? p.file : near}:${p.line}:${p.column})`;
 }

@@ -14,6 +14,7 @@ import { c } from "../compiler/targets/c/program.js";
 import { type Place, placesOf } from "../dsl/places.js";
 import { flatten } from "../dsl/tree.js";
 import { CompileError, passed } from "./backend.js";
+import { authored } from "./excerpt.js";
 import type { Expression, Halves } from "./halves.js";
 import { inputLeaves } from "./program.js";
 
@@ -38,12 +39,12 @@ export function planOf(x: Expression, o: PlanOptions = {}): Either<CompileError,
 /** Each stage of the compiler on this expression, as text. */
 export function stagesOf(x: Expression): Either<CompileError, readonly Stage[]> {
   const written = flatten(x.out).map(({ node }) => node);
-  const stages: Stage[] = [stage("written", "the graph as it was written", () => graphText(written))];
-  const watch = (pass: string, g: Graph) => stages.push(stage(pass, `after the pass ${pass}`, () => graphText(g.roots)));
+  const stages: Stage[] = [stage("written", "the graph as it was written", () => graphText(written, authored))];
+  const watch = (pass: string, g: Graph) => stages.push(stage(pass, `after the pass ${pass}`, () => graphText(g.roots, authored)));
   const passes = runGraphPasses(written, { watch });
   if (isLeft(passes)) return left(new CompileError(passes.left));
   const plan = planOf(x);
-  return isLeft(plan) ? plan : right([...stages, ...planStages(plan.right)]);
+  return isLeft(plan) ? plan : right([...stages, ...planStages(plan.right, authored)]);
 }
 
 export interface Temporaries {
@@ -95,7 +96,7 @@ export function verdict(at: (scale: number) => Halves, grows = true): Either<Com
     plans.push({ forward: forward.right, both: both.right });
   }
   const [one, two] = plans as [(typeof plans)[0], (typeof plans)[0] | undefined];
-  const growth = two ? { forward: growthOf(one.forward, two.forward), both: growthOf(one.both, two.both) } : null;
+  const growth = two ? { forward: growthOf(two.forward), both: growthOf(two.both) } : null;
   const counted = countedKernels(one.both, growth?.both ?? null, first.outputs);
   const dense = denseCounts(at, grows);
   if (isLeft(dense)) return dense;
@@ -135,7 +136,7 @@ function denseCounts(at: (scale: number) => Halves, grows: boolean): Either<Comp
   if (isLeft(plan)) return plan;
   const twice = grows ? planOf(at(2).both, { tiles: false }) : null;
   if (twice && isLeft(twice)) return twice;
-  const counted = countedKernels(plan.right, twice ? growthOf(plan.right, twice.right) : null, first.outputs);
+  const counted = countedKernels(plan.right, twice ? growthOf(twice.right) : null, first.outputs);
   return right({
     forward: countOf(counted.filter((k) => !k.backward)),
     backward: countOf(counted.filter((k) => k.backward)),

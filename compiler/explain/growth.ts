@@ -38,8 +38,8 @@ export interface Growth {
   quadratic(b: Buffer): boolean;
   growing(b: Buffer): boolean;
 }
-/** `twice`: the plan of the same program with its sequences twice as long. */
-export function growthOf(plan: Plan, twice: Plan): Growth {
+/** Of a plan's nests and buffers; `twice`: the plan of the same program with its sequences twice as long. */
+export function growthOf(twice: Plan): Growth {
   const nests = new Map(kernelsIn(twice).flatMap((k) => k.nests.map((n) => [n.name, n] as const)));
   const buffers = new Map(twice.buffers.map((b) => [b.name, b]));
   /** How many of a nest's walks grow by this factor or more. */

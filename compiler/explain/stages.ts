@@ -24,18 +24,25 @@ export interface Stage {
   readonly text: string;
 }
 
+/** Where the author wrote what stands at a place: source maps are the caller's business. */
+export type Authored = (p: Place) => Place;
+
 /** `softcap.ts:7`, or "" for what the compiler made. */
-export const shortPlace = ([p]: readonly Place[]): string => (p ? `${p.file.split(/[/\\]/).at(-1)}:${p.line}` : "");
+function shortPlace([first]: readonly Place[], authored: Authored): string {
+  if (!first) return "";
+  const p = authored(first);
+  return `${p.file.split(/[/\\]/).at(-1)}:${p.line}`;
+}
 
 /** A graph with the place of each node behind its line. */
-export function graphText(roots: readonly Node[]): string {
+export function graphText(roots: readonly Node[], authored: Authored): string {
   const nodes = new Map(order(roots).map((n) => [n.id, n]));
   return show(roots)
     .split("\n")
     .map((line) => {
       const id = /^\s*%(\d+) /.exec(line)?.[1];
       const node = id === undefined ? undefined : nodes.get(Number(id));
-      const place = node ? shortPlace(placesOf(node)) : "";
+      const place = node ? shortPlace(placesOf(node), authored) : "";
       return place === "" ? line : `${line}  ← ${place}`;
     })
     .join("\n");
@@ -46,8 +53,8 @@ export function placesOfNest(plan: Plan, n: Nest): readonly Place[] {
   const all = [...touchedBy(n).writes].flatMap((b) => valueIn(plan, b).places.slice(0, 1));
   return all.filter((p, i) => all.findIndex((q) => q.file === p.file && q.line === p.line && q.column === p.column) === i);
 }
-const placed = (plan: Plan, n: Nest): string => {
-  const places = [...new Set(placesOfNest(plan, n).map((p) => shortPlace([p])))];
+const placed = (plan: Plan, n: Nest, authored: Authored): string => {
+  const places = [...new Set(placesOfNest(plan, n).map((p) => shortPlace([p], authored)))];
   return places.length > 0 ? `  ← ${places.join(", ")}` : "";
 };
 
@@ -59,32 +66,32 @@ export const stage = (name: string, title: string, text: () => string): Stage =>
     return text();
   },
 });
-export const planStages = (plan: Plan): readonly Stage[] => [
-  stage("memory", "what has memory, and why", () => memoryText(plan)),
-  stage("nests", "kernels before they are scheduled", () => nestsText(plan)),
+export const planStages = (plan: Plan, authored: Authored): readonly Stage[] => [
+  stage("memory", "what has memory, and why", () => memoryText(plan, authored)),
+  stage("nests", "kernels before they are scheduled", () => nestsText(plan, authored)),
   stage("loops", "the same as loops, as the C target schedules them", () => loopsText(plan)),
-  stage("kernels", "what runs between two barriers", () => kernelsText(plan)),
+  stage("kernels", "what runs between two barriers", () => kernelsText(plan, authored)),
 ];
 
-function memoryText(plan: Plan): string {
+function memoryText(plan: Plan, authored: Authored): string {
   const kernels = kernelsIn(plan);
   const lines = plan.buffers.map((b) => {
     const at = plan.offsets.get(b.id);
-    const place = shortPlace(valueIn(plan, b).places);
+    const place = shortPlace(valueIn(plan, b).places, authored);
     const why = b.role === "temp" ? [...new Set(kernels.flatMap((k) => readingsOf(b, k)))] : [];
     const head = `${b.role.padEnd(6)} ${showBuffer(b)}  ${bytesOf(b)} B${at === undefined ? "" : ` at ${at}`}${place === "" ? "" : `  ← ${place}`}`;
     return [head, ...why.map((w) => `         ${w}`)].join("\n");
   });
-  const stopped = (plan.why ?? []).map((w) => `${shortPlace(placesOf(w.node)) || "a value"}: ${w.reason}`);
+  const stopped = (plan.why ?? []).map((w) => `${shortPlace(placesOf(w.node), authored) || "a value"}: ${w.reason}`);
   return [`temporaries share an arena of ${plan.arenaBytes} B`, ...lines, ...(stopped.length > 0 ? ["", "kept whole", ...stopped] : [])].join("\n");
 }
 
-function nestsText(plan: Plan): string {
+function nestsText(plan: Plan, authored: Authored): string {
   const nests = new Map(kernelsIn(plan).flatMap((k) => k.nests.map((n) => [`${n.name}:`, n] as [string, Nest])));
   return showSteps(plan.steps)
     .map((line) => {
       const n = nests.get(line.trimStart().split(" ", 1)[0] ?? "");
-      return n ? line + placed(plan, n) : line;
+      return n ? line + placed(plan, n, authored) : line;
     })
     .join("\n");
 }
@@ -107,13 +114,13 @@ function loopsText(plan: Plan): string {
     .join("\n\n");
 }
 
-function kernelsText(plan: Plan): string {
+function kernelsText(plan: Plan, authored: Authored): string {
   return kernelsIn(plan)
     .map((k, i) => {
       const times = k.times === 1 ? "" : `, ${k.times} times a run`;
       const waits = [...new Set(k.because.map((c) => c.earlier.buffer.name))];
       const head = `kernel ${i + 1}${times}${waits.length > 0 ? `, after a barrier for ${waits.join(", ")}` : ""}`;
-      return [head, ...k.nests.map((n) => `  ${n.name}: ${n.form}${placed(plan, n)}`)].join("\n");
+      return [head, ...k.nests.map((n) => `  ${n.name}: ${n.form}${placed(plan, n, authored)}`)].join("\n");
     })
     .join("\n");
 }

@@ -8,7 +8,7 @@ beforeAll(built);
 const said = ({ stderr }: Ran, folder = "\0"): string => stderr.replaceAll(folder, "DIR").trimEnd();
 
 describe("help", () => {
-  test.each([[], ["train"], ["generate"], ["kernels"], ["doctor"]])("mallard %s --help", async (...command) => {
+  test.each([[], ["train"], ["generate"], ["check"], ["kernels"], ["explain"], ["variants"], ["doctor"]])("mallard %s --help", async (...command) => {
     const { code, stdout, stderr } = await mallard([...command.filter((c) => typeof c === "string"), "--help"]);
     expect([code, stderr]).toEqual([0, ""]);
     expect(stdout).toMatchSnapshot();
