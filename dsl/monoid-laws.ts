@@ -9,20 +9,33 @@ export interface Operation {
   readonly concat: Arrow;
 }
 export type Domain = "all numbers" | "positive numbers" | "whole numbers from 1" | "numbers from 0 to 1" | "0 and 1";
-/** The n-th sample of a component. */
-const domains: { readonly [D in Domain]: (n: number) => number } = {
-  "all numbers": (n) => ((n * 7) % 11) / 4 - 1.25,
-  "positive numbers": (n) => ((n * 7) % 11) / 4 + 0.25,
-  "whole numbers from 1": (n) => ((n * 7) % 11) + 1,
-  "numbers from 0 to 1": (n) => ((n * 7) % 11) / 10,
-  "0 and 1": (n) => (n * 7) % 2,
+/** From a number in [0, 1). */
+const domains: { readonly [D in Domain]: (u: number) => number } = {
+  "all numbers": (u) => Math.floor(u * 12) / 2 - 2.75,
+  "positive numbers": (u) => Math.floor(u * 12) / 4 + 0.25,
+  "whole numbers from 1": (u) => Math.floor(u * 12) + 1,
+  "numbers from 0 to 1": (u) => Math.floor(u * 11) / 10,
+  "0 and 1": (u) => Math.floor(u * 2),
 };
 export const allDomains = Object.keys(domains) as readonly Domain[]; // the record is total
-const samples = (m: Operation, of: Domain, count: number): readonly Carrier[] =>
-  Array.from({ length: count }, (_, n) => Object.fromEntries(Object.keys(m.empty).map((c, i) => [c, domains[of](n + 3 * i)])));
+/** The numbers to try: the same for every component, or by component. */
+export type Numbers = Domain | Readonly<Record<string, Domain>>;
+function samples(m: Operation, of: Numbers): readonly Carrier[] {
+  let state = 1;
+  const next = (): number => {
+    state = (state * 48271) % 2147483647; // Lehmer's generator: the same numbers in every run
+    return state / 2147483647;
+  };
+  for (let n = 0; n < 8; n++) next(); // the first ones are small
+  const domain = (c: string): Domain => (typeof of === "string" ? of : (of[c] ?? "all numbers"));
+  return Array.from({ length: 8 }, () => Object.fromEntries(Object.keys(m.empty).map((c) => [c, domains[domain(c)](next())])));
+}
 
 const same = (a: number | undefined, b: number | undefined): boolean =>
-  Object.is(a, b) || (a !== undefined && b !== undefined && Math.abs(a - b) <= 1e-9 * Math.max(Math.abs(a), Math.abs(b), 1));
+  Object.is(a, b) ||
+  (Number.isFinite(a) &&
+    Number.isFinite(b) &&
+    Math.abs((a as number) - (b as number)) <= 1e-9 * Math.max(Math.abs(a as number), Math.abs(b as number), 1));
 const equal = (m: Operation, a: Carrier, b: Carrier): boolean => Object.keys(m.empty).every((c) => same(a[c], b[c]));
 
 /** x, where combining it with the identity does not give x back. */
@@ -31,8 +44,8 @@ export interface NoIdentity {
   readonly side: "left" | "right";
   readonly gives: Carrier;
 }
-export function noIdentity(m: Operation, of: Domain): NoIdentity | undefined {
-  for (const x of samples(m, of, 6)) {
+export function noIdentity(m: Operation, of: Numbers): NoIdentity | undefined {
+  for (const x of samples(m, of)) {
     const [left, right]: readonly Carrier[] = [m.concat(m.empty, x), m.concat(x, m.empty)];
     if (left && !equal(m, left, x)) return { x, side: "left", gives: left };
     if (right && !equal(m, right, x)) return { x, side: "right", gives: right };
@@ -44,8 +57,8 @@ export interface NotAssociative {
   readonly left: Carrier;
   readonly right: Carrier;
 }
-export function notAssociative(m: Operation, of: Domain): NotAssociative | undefined {
-  const all = samples(m, of, 8);
+export function notAssociative(m: Operation, of: Numbers): NotAssociative | undefined {
+  const all = samples(m, of);
   for (let i = 0; i + 2 < all.length; i++) {
     const [x, y, z] = all.slice(i) as [Carrier, Carrier, Carrier];
     const left: Carrier = m.concat(m.concat(x, y), z);
@@ -56,9 +69,9 @@ export function notAssociative(m: Operation, of: Domain): NotAssociative | undef
 }
 export function notCommutative(
   m: Operation,
-  of: Domain,
+  of: Numbers,
 ): { readonly of: readonly [Carrier, Carrier]; readonly results: readonly [Carrier, Carrier] } | undefined {
-  const all = samples(m, of, 8);
+  const all = samples(m, of);
   for (let i = 0; i + 1 < all.length; i++) {
     const [x, y] = all.slice(i) as [Carrier, Carrier];
     const results: [Carrier, Carrier] = [m.concat(x, y), m.concat(y, x)];
