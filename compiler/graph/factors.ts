@@ -48,6 +48,7 @@ function scalarFactors(body: Scalar): readonly Scalar[] {
     if (s.kind === "const" || s.kind === "size") continue;
     if (s.kind === "call" && (s.prim === "mul" || s.prim === "neg" || s.prim === "toReal")) todo.push(...s.args);
     else if (s.kind === "call" && s.prim === "select" && isZero(s.args[2] as Scalar)) todo.push(s.args[0] as Scalar, s.args[1] as Scalar);
+    else if (s.kind === "call" && s.prim === "select" && isZero(s.args[1] as Scalar)) todo.push(s.args[0] as Scalar, s.args[2] as Scalar);
     else if (s.kind === "call" && s.prim === "div") {
       todo.push(s.args[0] as Scalar);
       if ((s.args[1] as Scalar).kind !== "const") out.push(s.args[1] as Scalar);

@@ -19,6 +19,8 @@ import { order, type Rebuilt, rebuild } from "./walk.js";
 const alone = ["add", "mul", "max", "min"] as const;
 type Alone = (typeof alone)[number];
 const identity: { readonly [K in Alone]: number } = { add: 0, mul: 1, max: -Infinity, min: Infinity };
+/** The floor of softmax (dsl/fold.ts). */
+const FLOOR = 1e38;
 /** How a component is folded: alone, or as a sum of what `by` rescales. */
 type Part =
   | { readonly kind: "alone"; readonly by: Alone; readonly floor: number | null }
@@ -87,11 +89,15 @@ function component(n: FoldNode, c: string, parts: Parts): Node {
   const extreme = parts.get(part.extreme) as Extract<Part, { kind: "alone" }>;
   const whole = component(n, part.extreme, parts);
   const { rate, empty } = part.by;
-  const moved = call("sub", arg("m"), arg("whole"));
+  // Where a row is masked throughout the factor is 0, as softmax has it: below a floor its extreme counts as the floor, so that
+  // m − M stays a number, and an exponential of a difference for the kernel that brings it up to date.
+  const floored = extreme.floor === null && empty === 0 && !Number.isNaN(empty);
+  const floor = constant(extreme.by === "max" ? -FLOOR : FLOOR);
+  const moved = call("sub", arg("m"), floored ? call(extreme.by, arg("whole"), floor) : arg("whole"));
   const factor = call("exp", rate === 1 ? moved : call("mul", moved, constant(rate)));
   const product = call("mul", arg("x"), factor);
   const nothing = call("eq", arg("whole"), constant(identity[extreme.by]));
-  const body = extreme.floor !== null || Number.isNaN(empty) ? product : call("select", nothing, empty === 0 ? constant(0) : arg("x"), product);
+  const body = floored || extreme.floor !== null || Number.isNaN(empty) ? product : call("select", nothing, arg("x"), product);
   const inputs = { x: xs[c] as Node, m: xs[part.extreme] as Node, whole };
   return from(fold({ x: from(map(inputs, { kind: "scalar", body }, "f32", along)) }, sumMonoid, n.over).x as Node);
 }

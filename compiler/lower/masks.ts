@@ -118,12 +118,32 @@ export class Masks {
     if (scalar.kind === "call" && scalar.prim === "not") return this.#condition(node, scalar.args[0] as Scalar, !negated);
     if (scalar.kind === "call" && scalar.prim === (negated ? "or" : "and"))
       return both(this.#condition(node, scalar.args[0] as Scalar, negated), this.#condition(node, scalar.args[1] as Scalar, negated));
+    const above = negated ? undefined : aboveLowest(scalar);
+    if (above && above.kind !== "const") return this.#scalar(node, above, "lowest");
+    if (negated && scalar.kind === "call" && scalar.prim === "eq") {
+      const [a, b] = scalar.args as readonly [Scalar, Scalar];
+      for (const [x, y] of [
+        [a, b],
+        [b, a],
+      ] as const)
+        if (y.kind === "const" && y.value === -Infinity) return this.#scalar(node, x, "lowest");
+    }
     const args = argsRead(scalar).map((name) => node.args[node.names.indexOf(name)] as Node);
     if (args.some(this.opaque)) return always;
     // Equal conditions in different maps are one: by the scalar, the values it reads and the axes it stands over.
     const key = `${negated ? "!" : ""}${scalar.id}(${args.map((a) => a.id).join(",")})`;
     return new Map([[key, { key, node, scalar, negated }]]);
   }
+}
+/** What is greater than some number where the condition holds: −∞ is not. */
+function aboveLowest(c: Scalar): Scalar | undefined {
+  if (c.kind !== "call") return undefined;
+  const [a, b] = c.args as readonly [Scalar, Scalar];
+  const finite = (s: Scalar) => s.kind === "const" && Number(s.value) > -Infinity;
+  if ((c.prim === "gt" && b.kind === "const") || (c.prim === "ge" && finite(b))) return a;
+  if ((c.prim === "lt" && a.kind === "const") || (c.prim === "le" && finite(a))) return b;
+  if (c.prim === "ne") return a.kind === "const" && a.value === -Infinity ? b : b.kind === "const" && b.value === -Infinity ? a : undefined;
+  return undefined;
 }
 const positive = (s: Scalar): boolean => s.kind === "const" && Number(s.value) > 0;
 function argsRead(root: Scalar): readonly string[] {

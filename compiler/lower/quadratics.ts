@@ -100,6 +100,8 @@ function attempt(
     }
     for (const u of (users.get(n) ?? []).flatMap((x) => (joined.has(x) ? (users.get(x) ?? []) : [x]))) {
       if (sides.has(u) && !candidates.has(u)) continue;
+      // A contraction whose sum it does not vary along: one of its factors, outside.
+      if (u.op === "fold" && sides.has(u) && quadFactors(u, sides).every((f) => !meets(u.over, f.axes))) continue;
       if (u.op !== "fold") {
         stop(u, u.op === "view" || u.op === "at" ? "reads it at other places than its own" : `needs it whole: ${u.op}`);
         continue;
@@ -125,7 +127,7 @@ function attempt(
     quadratics: {
       sides,
       joined,
-      beside: besides(r, users, pinned, sides),
+      beside: besides(r, users, pinned, sides, joined),
       folds: r.order.filter((n): n is FoldNode => folds.has(n as FoldNode)),
       kept,
     },
@@ -146,7 +148,8 @@ const apart = (n: Node, sides: ReadonlyMap<Node, Sides>): boolean =>
 function operands(y: FoldNode, sides: ReadonlyMap<Node, Sides>): readonly Node[] {
   const out: Node[] = [];
   const seen = new Set<Node>();
-  const todo = [...y.args];
+  // What does not vary along the sum is no operand: it leaves it.
+  const todo = y.args.flatMap((a) => factorsOf(a).filter((f) => meets(y.over, f.axes))).flatMap((f) => f.nodes);
   for (let x = todo.pop(); x; x = todo.pop()) {
     if (seen.has(x)) continue;
     seen.add(x);
@@ -231,6 +234,7 @@ function besides(
   users: ReadonlyMap<Node, readonly Node[]>,
   pinned: (n: Node) => boolean,
   sides: ReadonlyMap<Node, Sides>,
+  joined: ReadonlySet<Node>,
 ): ReadonlySet<Node> {
   const out = new Set<Node>();
   for (const n of [...r.order].reverse()) {
@@ -240,7 +244,7 @@ function besides(
       const s = sides.get(u);
       return (s && meets(s.left, new Set(keys(n))) && meets(s.right, new Set(keys(n)))) || (out.has(u) && u.op !== "view" && u.op !== "at");
     });
-    if (large && by.every((u) => sides.has(u) || out.has(u))) out.add(n);
+    if (large && by.every((u) => sides.has(u) || joined.has(u) || out.has(u))) out.add(n);
   }
   return out;
 }

@@ -40,9 +40,11 @@ function guarded(e: Expr): readonly Expr[] {
   const todo = [e];
   for (let x = todo.pop(); x; x = todo.pop()) {
     if (x.kind === "call" && x.prim === "select" && isZero(x.args[2])) todo.push(x.args[0] as Expr, x.args[1] as Expr);
+    else if (x.kind === "call" && x.prim === "select" && isZero(x.args[1])) todo.push(x.args[0] as Expr, x.args[2] as Expr);
+    else if (x.kind === "call" && x.prim === "div" && x.type === "real") todo.push(...x.args);
     else {
       const fs = factors(x);
-      if (fs.length === 1) out.push(fs[0] as Expr);
+      if (fs.length === 1 && fs[0] === x) out.push(x);
       else todo.push(...fs);
     }
   }

@@ -181,27 +181,20 @@ export class TileBuilder {
       const hot = this.#oneHot(element, n[0] as Axis);
       if (hot) return { outer: real(1), elements: [hot.value], n, b: null, at: hot.index };
     }
+    if (n.length === 0) return { outer: real(1), elements: [element], n: [], b: null, at: null };
     const outer: Expr[] = [];
     const tile: Expr[] = [];
     const b: Expr[] = [];
-    const todo = factors(element);
-    for (let f = todo.pop(); f; f = todo.pop()) {
-      if (hasN(f) && f.kind === "call" && f.prim === "select" && isZero(f.args[2]) && (f.args[1] as Expr).kind !== "num") {
-        // A guard around a product is one factor of it.
-        const [c, x] = f.args as readonly [Expr, Expr, Expr];
-        todo.push(select(c, real(1), real(0)), ...factors(x));
-        continue;
-      }
+    const { guard, factors: all } = guardedFactors(element);
+    if (hasN(guard)) throw new NoTile("a condition differs for each pair and for each of the result's own axes");
+    for (const f of all) {
       const r = this.#reads(f);
-      const fixed = !r.over && !r.tile && !r.bind;
-      if (hasN(f)) {
-        if (fixed) outer.push(f);
-        else if (r.row || r.tile || r.bind) throw new NoTile("a factor differs for each pair and for each of the result's own axes");
-        else b.push(f);
-      } else tile.push(f);
+      if (!hasN(f)) tile.push(f);
+      else if (!r.over && !r.tile && !r.bind) outer.push(f);
+      else if (r.row || r.tile || r.bind) throw new NoTile("a factor differs for each pair and for each of the result's own axes");
+      else b.push(f);
     }
-    if (n.length === 0) return { outer: real(1), elements: [product(tile)], n: [], b: null, at: null };
-    return { outer: product(outer), elements: [product(tile)], n, b: product(b), at: null };
+    return { outer: product(outer), elements: [select(guard, product(tile), real(0))], n, b: product(b), at: null };
   }
   #oneHot(element: Expr, n: Axis): { readonly value: Expr; readonly index: Expr } | undefined {
     if (element.kind !== "call" || element.prim !== "select" || !isZero(element.args[2])) return undefined;
@@ -244,17 +237,27 @@ export class TileBuilder {
   }
   #dot(n: FoldNode, at: Indices, inside: Expr): Expr {
     const k = this.#inner(n);
+    const own = new Set(k.axes.map((x) => x.v));
+    const summed = (e: Expr) => [...variables(e)].some((v) => own.has(v));
     const a: Expr[] = [];
     const b: Expr[] = [];
-    for (const f of factors(toReal(this.access.value(n.args[0] as Node, { ...at, ...k.at }, inside)))) {
+    // What does not vary along the sum leaves it: it may differ for each pair.
+    const outer: Expr[] = [];
+    const { guard, factors: all } = guardedFactors(toReal(this.access.value(n.args[0] as Node, { ...at, ...k.at }, inside)));
+    const guards = conditions(guard);
+    const inner = guards.filter(summed).reduce(and, yes);
+    for (const f of inner === yes ? all : [...all, select(inner, real(1), real(0))]) {
       const r = this.#reads(f);
-      if (r.tile || r.bind || (r.row && r.over)) throw new NoTile("an operand differs for each pair");
-      (r.over ? b : a).push(f);
+      if (f.kind === "num") a.push(f);
+      else if (!summed(f)) outer.push(f);
+      else if (r.tile || r.bind || (r.row && r.over)) throw new NoTile("an operand differs for each pair");
+      else (r.over ? b : a).push(f);
     }
     const name = this.naming.local(n);
     this.dots.push({ name, k: k.axes, a: product(a), b: product(b) });
     this.#kinds.set(name, "tile");
-    return local(name, "real");
+    const rest = guards.filter((c) => c !== yes && !summed(c)).reduce(and, yes);
+    return select(rest, product([local(name, "real"), ...outer]), real(0));
   }
   #small(n: FoldNode, at: Indices, inside: Expr): Expr {
     const [x] = n.args as readonly [Node];
@@ -284,6 +287,32 @@ export class TileBuilder {
     this.#kinds.set(name, r.over ? "over" : "row");
     return local(name, "real");
   }
+}
+
+const isOne = (e: Expr): boolean => e.kind === "num" && e.value === 1;
+/** A product's factors, and under which condition it is not 0: what stands under a guard may be infinite where it fails. */
+function guardedFactors(root: Expr): { readonly guard: Expr; readonly factors: readonly Expr[] } {
+  let guard = yes;
+  const out: Expr[] = [];
+  const todo = [root];
+  for (let e = todo.pop(); e; e = todo.pop()) {
+    if (e.kind === "call" && e.type === "real" && e.prim === "mul") todo.push(...e.args);
+    else if (e.kind === "call" && e.type === "real" && e.prim === "div") {
+      const [x, y] = e.args as readonly [Expr, Expr];
+      if (!isOne(x)) todo.push(x);
+      out.push(y.kind === "num" ? real(1 / y.value) : apply("div", "real", real(1), y));
+    } else if (e.kind === "call" && e.type === "real" && e.prim === "neg") {
+      out.push(real(-1));
+      todo.push(e.args[0] as Expr);
+    } else if (e.kind === "call" && e.type === "real" && e.prim === "select" && isZero(e.args[2])) {
+      guard = and(guard, e.args[0] as Expr);
+      todo.push(e.args[1] as Expr);
+    } else if (e.kind === "call" && e.type === "real" && e.prim === "select" && isZero(e.args[1])) {
+      guard = and(guard, not(e.args[0] as Expr));
+      todo.push(e.args[2] as Expr);
+    } else out.push(e);
+  }
+  return { guard, factors: out };
 }
 
 export const extentOf = (n: FoldNode, axis: string): Extent => {

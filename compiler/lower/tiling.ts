@@ -437,34 +437,37 @@ function hostOf(n: Node, place: ReadonlyMap<Node, Draft>, r: Regions): Draft | u
 /** For a view that only moves elements: its own axes as functions of the indices of what it views. */
 export function unviewed(n: ViewNode): Readonly<Record<string, Scalar>> | undefined {
   const [x] = n.args;
+  const { index } = n;
+  if (index.kind !== "scalar") return undefined;
   const apart = (a: string) => `${a}'`;
-  if (n.index.kind !== "scalar") return undefined;
-  const size = (s: Shape) => Object.values(s).map((e) => (typeof e === "number" ? e : Number.NaN));
   const known = (t: Scalar): Scalar | undefined => {
     if (t.kind === "index") return scalarIndex(apart(t.axis));
     const e = t.kind === "size" ? (x.axes[t.axis] ?? n.axes[t.axis]) : undefined;
     return typeof e === "number" ? scalarConstant(e) : undefined;
   };
-  const equations = new Map(
-    n.reads.map((a) => [a, simplify(substitute((n.index as { at: Readonly<Record<string, Scalar>> }).at[a] as Scalar, known))] as const),
-  );
-  const renamed =
-    [...equations.values()].every((e) => e.kind === "index") &&
-    new Set(equations.values()).size === equations.size &&
-    equations.size === Object.keys(n.fresh).length;
-  const product = (xs: readonly number[]) => xs.reduce((p, e) => p * e, 1);
-  if (!renamed && product(size(x.axes)) !== product(size(n.axes))) return undefined;
-  if (renamed) {
-    const same = [...equations].every(([a, e]) => e.kind === "index" && x.axes[a] === n.axes[e.axis.slice(0, -1)]);
-    return same ? Object.fromEntries([...equations].map(([a, e]) => [(e as { axis: string }).axis.slice(0, -1), scalarIndex(a)])) : undefined;
+  const at = new Map(n.reads.map((a) => [a, simplify(substitute(index.at[a] as Scalar, known))] as const));
+  const out: Record<string, Scalar> = {};
+  // Axes of one element are at 0 on both sides.
+  const equations = new Map([...at].filter(([a, e]) => !(x.axes[a] === 1 && e.kind === "const" && e.value === 0)));
+  const used = new Set([...at.values()].flatMap((e) => terms([e]).flatMap((t) => (t.kind === "index" ? [t.axis] : []))));
+  const wanted = new Map(Object.entries(n.fresh).filter(([a, e]) => used.has(apart(a)) || e !== 1));
+  for (const a of Object.keys(n.fresh)) if (!wanted.has(a)) out[a] = scalarConstant(0);
+  // Each axis of one side is an axis of the other, of the same extent.
+  const renamed = [...equations].every(([a, e]) => e.kind === "index" && x.axes[a] === n.axes[e.axis.slice(0, -1)]);
+  if (renamed && new Set(equations.values()).size === equations.size && equations.size === wanted.size) {
+    for (const [a, e] of equations) if (e.kind === "index") out[e.axis.slice(0, -1)] = scalarIndex(a);
+    return out;
   }
+  const size = (s: Shape) => Object.values(s).reduce<number>((p, e) => p * (typeof e === "number" ? e : Number.NaN), 1);
+  if (size(x.axes) !== size(n.axes)) return undefined;
   const { solved, conditions } = solve(
     equations,
-    new Map(n.reads.map((a) => [a, x.axes[a] as Extent])),
-    new Map(Object.entries(n.fresh).map(([a, e]) => [apart(a), e])),
+    new Map([...equations.keys()].map((a) => [a, x.axes[a] as Extent])),
+    new Map([...wanted].map(([a, e]) => [apart(a), e])),
   );
-  if (conditions.length > 0 || Object.keys(n.fresh).some((a) => !solved.has(apart(a)))) return undefined;
-  return Object.fromEntries(Object.keys(n.fresh).map((a) => [a, solved.get(apart(a)) as Scalar]));
+  if (conditions.length > 0 || [...wanted.keys()].some((a) => !solved.has(apart(a)))) return undefined;
+  for (const a of wanted.keys()) out[a] = solved.get(apart(a)) as Scalar;
+  return out;
 }
 function waitsFor(n: Node, d: Draft, place: ReadonlyMap<Node, Draft>, r: Regions): boolean {
   const seen = new Set<Node>();

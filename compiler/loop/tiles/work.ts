@@ -74,7 +74,8 @@ export class Sides {
       return local(key, e.type);
     };
     const next = replace(roots, (e) => {
-      if (e.kind === "num" || e.kind === "var" || e.kind === "local") return undefined;
+      // Integers stay where they are: a counter of random numbers may need more than the 32 bits that a place has.
+      if (e.kind === "num" || e.kind === "var" || e.kind === "local" || e.type === "int") return undefined;
       const reads = shape.reads(e);
       if (reads === OVER) return cost(e, shape.over.v) > 1.5 ? stand(e, () => this.over.lane(e)) : undefined;
       if (reads === ROW) return cost(e) > 1.5 ? stand(e, () => this.rows.value(e)) : undefined;
