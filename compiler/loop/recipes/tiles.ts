@@ -5,8 +5,7 @@ import { apply, type Buffer, type Expr, int, load, local, variable } from "../..
 import { yes } from "../../lower/ints.js";
 import type { Store, TileColumn, TileFold } from "../../lower/nest.js";
 import { allocS, ifS, letS, loop, type Stmt, storeS, THREADS } from "../ir.js";
-import type { Limits } from "../limits.js";
-import { count, freshName, inOrder, spanOf, unflatten } from "../spans.js";
+import { affinity, count, freshName, inOrder, spanOf, unflatten } from "../spans.js";
 import { add, idiv, imax, imin, imod, less, mul, rename, sub } from "../terms.js";
 import { type ColumnTarget, columnTarget } from "../tiles/columns.js";
 import { insideMask, whereInside } from "../tiles/mask.js";
@@ -16,14 +15,7 @@ import { RowSide } from "../tiles/rows.js";
 import { OVER_TILE, packedIndex, ROW_TILE, Shape, type TilesNest } from "../tiles/shape.js";
 import { planTile, Sides } from "../tiles/work.js";
 
-/** For tests and reports: what ran, by unit of work: [unit][tiles, pairs computed] (i32). */
-export interface Counting {
-  readonly counts: Buffer;
-}
-
-export const tiles = (nest: TilesNest, _: Limits): readonly Stmt[] => tileKernel(nest);
-
-export function tileKernel(nest: TilesNest, counting?: Counting): readonly Stmt[] {
+export function tiles(nest: TilesNest): readonly Stmt[] {
   const shape = new Shape(nest);
   const over = new OverSide(shape);
   const rows = new RowSide(shape);
@@ -42,7 +34,7 @@ export function tileKernel(nest: TilesNest, counting?: Counting): readonly Stmt[
   const variant = (all: boolean): readonly Stmt[] => {
     const given = (roots: readonly Expr[]) => (all ? whereInside(nest.mask, roots) : roots);
     const loops = tileLoops(around, planTile(shape, sides, given, memory), all);
-    return [...over.each, ...(counting ? counted(shape, counting, all) : []), ...loops];
+    return [...over.each, ...loops];
   };
   // The unmasked elements need no more than the masked ones: planned first, so that what they prepare is all there is.
   const inside = insideMask(shape, over, rows, variant);
@@ -51,12 +43,12 @@ export function tileKernel(nest: TilesNest, counting?: Counting): readonly Stmt[
   const targets = [...columns.values()];
   return [
     ...[...over.allocs, ...rows.allocs, ...targets.flatMap((t) => t.allocs), ...memory.map((b) => allocS(b, "scratch"))],
-    units(shape, over, rowTile, targets, counting),
+    units(shape, over, rowTile, targets),
   ];
 }
 
 /** The thread loop: which row tiles each thread runs, in which order. */
-function units(shape: Shape, over: OverSide, rowTile: readonly Stmt[], targets: readonly ColumnTarget[], counting: Counting | undefined): Stmt {
+function units(shape: Shape, over: OverSide, rowTile: readonly Stmt[], targets: readonly ColumnTarget[]): Stmt {
   const [thread, lo, hi, batch, first, last, unit] = ["thread", "lo", "hi", "batch", "unit_first", "unit_end", "unit"].map(freshName) as [
     string,
     string,
@@ -79,7 +71,6 @@ function units(shape: Shape, over: OverSide, rowTile: readonly Stmt[], targets: 
     letS(names.rowTile, inTurns(shape, imod(x(unit), shape.rowTiles), !whole)),
     letS(names.i0, mul(x(names.rowTile), int(ROW_TILE))),
     letS(names.rows, evenRows ? int(ROW_TILE) : imin(int(ROW_TILE), sub(shape.row.extent, shape.i0))),
-    ...(counting ? [letS(COUNTED, add(start, x(unit))), ...zeros(counting)] : []),
     ...rowTile,
   ];
   return loop(
@@ -139,6 +130,9 @@ function epilogue(shape: Shape, rows: RowSide): readonly Stmt[] {
     );
     const last = spans.at(-1);
     if (!last) return [loop(r, int(0), shape.rows, [...read, ...allStores(done)], "vector")];
+    // Where results of neighbouring rows lie side by side, vectors run along the rows.
+    const work = { terms: [], stores: done.map((s) => ({ ...s, value: int(0) })) };
+    if (affinity(r, work) > affinity(last.v, work)) return inOrder(spans, [loop(r, int(0), shape.rows, [...read, ...allStores(done)], "vector")]);
     const inner = loop(last.v, int(0), last.extent, allStores(done), "vector");
     return [loop(r, int(0), shape.rows, [...read, ...inOrder(spans.slice(0, -1), [inner])])];
   });
@@ -151,14 +145,4 @@ function allStores(stores: readonly Store[]): readonly Stmt[] {
     ...stores.map((s, i) => letS(names[i] as string, s.value)),
     ...stores.map((s, i) => storeS(s.buffer, s.index, local(names[i] as string, s.value.type))),
   ];
-}
-
-const COUNTED = "counted_unit";
-const zeros = ({ counts }: Counting): readonly Stmt[] => [0, 1].map((i) => storeS(counts, [variable(COUNTED), int(i)], int(0)));
-function counted(shape: Shape, { counts }: Counting, full: boolean): readonly Stmt[] {
-  const pairs = mul(shape.rows, full ? int(OVER_TILE) : shape.width);
-  return [int(1), pairs].map((by, i) => {
-    const at = [variable(COUNTED), int(i)];
-    return storeS(counts, at, apply("add", "int", load(counts, at), by));
-  });
 }

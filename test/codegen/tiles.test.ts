@@ -1,0 +1,359 @@
+// Kernels of tiles: exactly the tiles with a pair inside the mask run, whatever the mask is made of; interval arithmetic is
+// sound; a value that several folds read is computed once.
+import { describe, expect, it } from "vitest";
+import { scheduled } from "../../compiler/loop/recipes/index.js";
+import { truth } from "../../compiler/loop/tiles/bounds.js";
+import { OVER_TILE, ROW_TILE } from "../../compiler/loop/tiles/shape.js";
+import { apply, type Buffer, buffer, type Expr, extentVar, int, load, local, real, variable } from "../../compiler/lower/expr.js";
+import type { Axis, Nest, TileFold } from "../../compiler/lower/nest.js";
+import { cLimits } from "../../compiler/targets/c/limits.js";
+import { printKernel } from "../../compiler/targets/c/print.js";
+import { UpTo } from "../../dsl/node.js";
+import { Generator, source } from "./generate.js";
+import { maxOf, mask as randomMask, sumOf } from "./generate-tiles.js";
+import { memoryOf, termValue } from "./interpret.js";
+import { compile, planOf } from "./native.js";
+
+const v = variable;
+const i = (prim: Parameters<typeof apply>[0], ...args: readonly Expr[]) => apply(prim, "int", ...args);
+const b = (prim: Parameters<typeof apply>[0], ...args: readonly Expr[]) => apply(prim, "bool", ...args);
+const f = (prim: Parameters<typeof apply>[0], ...args: readonly Expr[]) => apply(prim, "real", ...args);
+const and = (...all: readonly Expr[]) => all.reduce((x, y) => b("and", x, y));
+
+interface Masked {
+  readonly rows: readonly Axis[];
+  readonly over: readonly Axis[];
+  readonly mask: Expr;
+  /** The same on numbers, where somebody has written it down. */
+  readonly inside?: (row: readonly number[], over: readonly number[]) => boolean;
+  /** Data that the mask reads: values at each index. */
+  readonly data: ReadonlyMap<Buffer, (at: number) => number>;
+}
+/** A mask along one line, on numbers. */
+const on =
+  (f: (q: number, k: number) => boolean): NonNullable<Masked["inside"]> =>
+  ([q], [k]) =>
+    f(q as number, k as number);
+const line = (T: number): Pick<Masked, "rows" | "over" | "data"> => ({
+  rows: [{ v: "q", extent: T }],
+  over: [{ v: "k", extent: T }],
+  data: new Map(),
+});
+const [q, k] = [v("q"), v("k")];
+const distance = i("sub", q, k);
+const causal = b("le", k, q);
+const ints = (name: string, n: number) => buffer(name, "i32", [{ name: "t", extent: n }], "input");
+
+const masks: { readonly [name: string]: (T: number) => Masked } = {
+  causal: (T) => ({ ...line(T), mask: causal, inside: on((q, k) => k <= q) }),
+  window: (T) => ({
+    ...line(T),
+    mask: and(b("le", int(0), distance), b("lt", distance, int(T >> 4))),
+    inside: on((q, k) => k <= q && q - k < T >> 4),
+  }),
+  prefix: (T) => {
+    const prefix = ints("prefix", 1);
+    return {
+      ...line(T),
+      mask: b("or", causal, b("lt", k, load(prefix, [int(0)]))),
+      data: new Map([[prefix, () => T >> 3]]),
+      inside: on((q, k) => k <= q || k < T >> 3),
+    };
+  },
+  "sink tokens": (T) => ({
+    ...line(T),
+    mask: and(causal, b("or", b("lt", k, int(4)), b("lt", distance, int(T >> 4)))),
+    inside: on((q, k) => k <= q && (k < 4 || q - k < T >> 4)),
+  }),
+  dilated: (T) => ({
+    ...line(T),
+    mask: and(b("eq", i("imod", distance, int(2)), int(0)), b("le", int(0), distance), b("lt", distance, int(T >> 3))),
+    inside: on((q, k) => (q - k) % 2 === 0 && k <= q && q - k < T >> 3),
+  }),
+  documents: (T) => {
+    const doc = ints("doc", T);
+    const of = (at: number) => Math.floor((at * 8) / T);
+    return {
+      ...line(T),
+      mask: and(causal, b("eq", load(doc, [q]), load(doc, [k]))),
+      data: new Map([[doc, of]]),
+      inside: on((q, k) => k <= q && of(q) === of(k)),
+    };
+  },
+  "document lengths that no tile knows": (T) => {
+    const doc = ints("doc", T);
+    // Starts at multiples of 37, 74, 111 …: no run of a document begins with a tile.
+    return { ...line(T), mask: b("eq", load(doc, [q]), load(doc, [k])), data: new Map([[doc, (at) => Math.floor(Math.sqrt(at / 37))]]) };
+  },
+  neighbourhood: (T) => {
+    const [Y, X] = [Math.max(1, T >> 6), 64];
+    const near = (p: string, c: string, n: number) => b("le", i("abs", i("sub", i("min", i("max", v(p), int(3)), int(n - 4)), v(c))), int(3));
+    return {
+      rows: [
+        { v: "qy", extent: Y },
+        { v: "qx", extent: X },
+      ],
+      over: [
+        { v: "ky", extent: Y },
+        { v: "kx", extent: X },
+      ],
+      mask: and(near("qy", "ky", Y), near("qx", "kx", X)),
+      inside: (q, k) => [Y, X].every((n, d) => Math.abs(Math.min(Math.max(q[d] as number, 3), n - 4) - (k[d] as number)) <= 3),
+      data: new Map(),
+    };
+  },
+  "run-time extents": (T) => {
+    const up = (name: string) => new UpTo(T + 5, name);
+    return { rows: [{ v: "q", extent: up("rows") }], over: [{ v: "k", extent: up("cols") }], mask: b("le", k, i("add", q, int(3))), data: new Map() };
+  },
+};
+
+/** The number of pairs that are computed in each row: a fold of ones that no mask guards. */
+function counter(m: Masked): { readonly nest: Nest; readonly out: Buffer } {
+  const out = buffer(
+    "count",
+    "f32",
+    m.rows.map((a) => ({ name: a.v, extent: a.extent })),
+    "output",
+  );
+  const ones: TileFold = { bind: ["ones"], monoid: sumOf, elements: [real(1)], rescale: null, n: [], b: null, at: null };
+  const stores = [{ n: [], stores: [{ buffer: out, index: m.rows.map((a) => v(a.v)), value: local("ones", "real") }] }];
+  const base = { form: "tiles", name: "count", nodes: [], batch: [], sides: [], dots: [], columns: [], quads: [] } as const;
+  return { nest: { ...base, rows: m.rows, over: m.over, mask: m.mask, folds: [ones], stores }, out };
+}
+async function computed(m: Masked, extents: ReadonlyMap<UpTo, number> = new Map()) {
+  const { nest, out } = counter(m);
+  const ups = [...m.rows, ...m.over].flatMap((a) => (a.extent instanceof UpTo ? [a.extent] : []));
+  const plan = planOf("count", [out, ...m.data.keys()], [{ step: "nest", nest }], ups);
+  const memory = memoryOf(plan);
+  for (const [buf, value] of m.data) {
+    const data = memory.get(buf) as Float64Array;
+    for (let at = 0; at < data.length; at++) data[at] = value(at);
+  }
+  const got = (await compile(plan)).run(memory, { threads: 2, extents }).memory.get(out) as Float64Array;
+  // What it has to be: tile by tile, whether a pair is inside.
+  const size = (a: Axis) => (a.extent instanceof UpTo ? (extents.get(a.extent) ?? a.extent.max) : a.extent);
+  const [rows, over] = [m.rows.map(size), m.over.map(size)] as [number[], number[]];
+  const stored = m.rows.map((a) => (a.extent instanceof UpTo ? a.extent.max : a.extent));
+  const [R, C] = [rows.at(-1) as number, over.at(-1) as number];
+  const want = new Float64Array(got.length);
+  let pairs = 0;
+  const inside =
+    m.inside ??
+    ((row, over) =>
+      termValue(
+        m.mask,
+        new Map([...m.rows.map((a, d) => [a.v, row[d] as number] as const), ...m.over.map((a, d) => [a.v, over[d] as number] as const)]),
+        memory,
+      ) !== 0);
+  const leads = (axes: readonly Axis[], sizes: readonly number[]) => {
+    const n = sizes.slice(0, -1).reduce((x, y) => x * y, 1);
+    return Array.from({ length: n }, (_, flat) => {
+      let rest = flat;
+      return axes.slice(0, -1).map((_a, d) => {
+        const below = sizes.slice(d + 1, -1).reduce((x, y) => x * y, 1);
+        const at = Math.floor(rest / below);
+        rest %= below;
+        return at;
+      });
+    });
+  };
+  for (const [rowLead, lead] of leads(m.rows, rows).entries()) {
+    for (const other of leads(m.over, over)) {
+      for (let r0 = 0; r0 < R; r0 += ROW_TILE)
+        for (let c0 = 0; c0 < C; c0 += OVER_TILE) {
+          const [r1, c1] = [Math.min(R, r0 + ROW_TILE), Math.min(C, c0 + OVER_TILE)];
+          let here = 0;
+          for (let r = r0; r < r1; r++)
+            for (let c = c0; c < c1; c++) {
+              if (inside([...lead, r], [...other, c])) here++;
+            }
+          pairs += here;
+          if (here > 0)
+            for (let r = r0; r < r1; r++)
+              want[rowLead * (stored.at(-1) as number) + r] = (want[rowLead * (stored.at(-1) as number) + r] as number) + c1 - c0;
+        }
+    }
+  }
+  return { got, want, inside: pairs, pairs: got.reduce((n, x) => n + x, 0) };
+}
+
+describe("the tiles that run are those with a pair inside the mask", () => {
+  it.each(Object.keys(masks))("%s", async (name) => {
+    for (const T of [50, 333]) {
+      const m = (masks[name] as (T: number) => Masked)(T);
+      const { got, want } = await computed(m);
+      expect(got, `${name} of ${T}`).toEqual(want);
+    }
+  });
+  it("for every run-time extent, with one compilation", async () => {
+    const m = (masks["run-time extents"] as (T: number) => Masked)(130);
+    const [rows, cols] = [m.rows[0]?.extent, m.over[0]?.extent] as [UpTo, UpTo];
+    for (const [R, C] of [
+      [0, 5],
+      [1, 1],
+      [1, 130],
+      [47, 0],
+      [49, 65],
+      [135, 64],
+    ] as const) {
+      const { got, want } = await computed(
+        m,
+        new Map([
+          [rows, R],
+          [cols, C],
+        ]),
+      );
+      expect(got).toEqual(want);
+    }
+  }, 60_000);
+  it.each(Array.from({ length: 6 }, (_, n) => n + Number(process.env.MALLARD_SEED ?? 1)))("of a random mask, seed %i", async (seed) => {
+    const rng = source(seed);
+    const g = new Generator(rng);
+    const [rows, over] = [
+      [
+        { v: "a", extent: 2 },
+        { v: "r", extent: 110 },
+      ],
+      [
+        { v: "c", extent: 2 },
+        { v: "o", extent: 140 },
+      ],
+    ] as const;
+    const mask = randomMask(g, [], rows, over, 2);
+    const { got, want } = await computed({
+      rows,
+      over,
+      mask,
+      data: new Map(g.buffers.map((x) => [x, (at: number) => (x.dtype === "bool" ? (at * 7 + seed) & 1 : (at >> 5) - 1)])),
+    });
+    expect(got).toEqual(want);
+  });
+});
+
+describe("pairs computed, over pairs inside, at 4096", () => {
+  const goal: { readonly [name: string]: number } = {
+    causal: 1.05,
+    window: 1.6,
+    prefix: 1.05,
+    "sink tokens": 2,
+    documents: 1.4,
+    dilated: 3,
+    neighbourhood: 40,
+  };
+  it.each(Object.keys(goal))(
+    "%s",
+    async (name) => {
+      const { got, want, inside, pairs } = await computed((masks[name] as (T: number) => Masked)(4096));
+      expect(got).toEqual(want);
+      expect(pairs / inside, `${pairs} computed, ${inside} inside`).toBeLessThan(goal[name] as number);
+    },
+    120_000,
+  );
+});
+
+describe("bounds of a condition over a box", () => {
+  it("say may where it holds somewhere, and surely only where it holds everywhere", () => {
+    const rng = source(Number(process.env.MALLARD_SEED ?? 1));
+    let [decided, all] = [0, 0];
+    for (let round = 0; round < 300; round++) {
+      const g = new Generator(rng);
+      const mask = randomMask(g, [], [{ v: "r", extent: 90 }], [{ v: "o", extent: 90 }], 2);
+      const memory = memoryOf(planOf("mask", g.buffers, []));
+      for (const [buf, data] of memory) for (let at = 0; at < data.length; at++) data[at] = buf.dtype === "bool" ? rng.below(2) : rng.below(3);
+      const t = truth(mask, {
+        ranges: new Map([
+          ["r", { lo: v("r0"), hi: v("r1") }],
+          ["o", { lo: v("o0"), hi: v("o1") }],
+        ]),
+        load: () => undefined,
+      });
+      for (let n = 0; n < 10; n++) {
+        const [r0, o0] = [rng.below(60), rng.below(60)];
+        const box = { r0, o0, r1: r0 + rng.below(20), o1: o0 + rng.below(20) };
+        const env = new Map(Object.entries(box));
+        const [may, surely] = [t.may, t.surely].map((e) => termValue(e, env, memory) !== 0);
+        let [some, each] = [false, true];
+        for (let r = box.r0; r <= box.r1; r++)
+          for (let o = box.o0; o <= box.o1; o++) {
+            const holds = termValue(mask, env.set("r", r).set("o", o), memory) !== 0;
+            some ||= holds;
+            each &&= holds;
+          }
+        expect(!some || may).toBe(true);
+        expect(!surely || each).toBe(true);
+        all++;
+        if (may === some && surely === each) decided++;
+      }
+    }
+    // Sound bounds that never decide would be of no use.
+    expect(decided / all).toBeGreaterThan(0.5);
+  });
+});
+
+describe("the text", () => {
+  const T = new UpTo(300, "time");
+  const qkv = ["q", "k", "v"].map((name) =>
+    buffer(
+      name,
+      "f32",
+      [
+        { name: "t", extent: T },
+        { name: "d", extent: 32 },
+      ],
+      "input",
+    ),
+  ) as [Buffer, Buffer, Buffer];
+  const out = buffer(
+    "out",
+    "f32",
+    [
+      { name: "t", extent: T },
+      { name: "d", extent: 32 },
+    ],
+    "output",
+  );
+  /** Causal attention with capped scores. */
+  const attention = (): Nest => {
+    const s = apply("select", "real", causal, f("mul", f("tanh", local("dot", "real")), real(20)), real(-Infinity));
+    const above = f("max", local("m", "real"), real(-1e30));
+    const rescale = f("exp", f("sub", f("max", local("was.m", "real"), real(-1e30)), above));
+    const weight = f("exp", f("sub", s, above));
+    const fold = (bind: string, element: Expr, more: Pick<TileFold, "n" | "b"> = { n: [], b: null }, monoid = sumOf): TileFold => ({
+      bind: [bind],
+      monoid,
+      elements: [element],
+      rescale: monoid === sumOf ? rescale : null,
+      at: null,
+      ...more,
+    });
+    const n: Axis = { v: "n", extent: 32 };
+    return {
+      form: "tiles",
+      name: "attention",
+      nodes: [],
+      batch: [],
+      rows: [{ v: "q", extent: T }],
+      over: [{ v: "k", extent: T }],
+      sides: [],
+      dots: [{ name: "dot", k: [{ v: "d", extent: 32 }], a: load(qkv[0], [q, v("d")]), b: load(qkv[1], [k, v("d")]) }],
+      mask: causal,
+      folds: [fold("m", s, undefined, maxOf), fold("l", weight), fold("acc", weight, { n: [n], b: load(qkv[2], [k, v("n")]) })],
+      columns: [],
+      quads: [],
+      stores: [{ n: [n], stores: [{ buffer: out, index: [q, v("n")], value: f("div", local("acc", "real"), local("l", "real")) }] }],
+    };
+  };
+  const text = () => printKernel(scheduled(attention(), cLimits), new Map([[(extentVar(T) as { name: string }).name, { lo: 0, hi: 300 }]])).source;
+  it("computes a score's cap and a weight once a pass: whole tiles, and tiles at the edge with what is left of eight lanes", () => {
+    const count = (word: string) => text().split(`${word}(`).length - 1;
+    expect([count("m_tanh8"), count("m_tanh1")]).toEqual([2, 1]);
+    // The weight, and twice what sums are rescaled by.
+    expect([count("m_exp8"), count("m_exp1")]).toEqual([2 * 3, 1]);
+  });
+  it("tests no mask where a tile is whole", () => {
+    const whole = text().split("if ((all & (width == 64)))")[1]?.split("} else {")[0] ?? "";
+    expect(whole).toContain("m_tanh8");
+    expect(whole).not.toMatch(/sel8\(\(\(KI8\(/);
+  });
+});
