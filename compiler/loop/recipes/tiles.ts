@@ -12,7 +12,7 @@ import { insideMask, whereInside } from "../tiles/mask.js";
 import { type Surroundings, tileLoops } from "../tiles/passes.js";
 import { type Operand, OverSide } from "../tiles/prepare.js";
 import { RowSide } from "../tiles/rows.js";
-import { OVER_TILE, packedIndex, ROW_TILE, Shape, type TilesNest } from "../tiles/shape.js";
+import { packedIndex, ROW_TILE, Shape, type TilesNest } from "../tiles/shape.js";
 import { planTile, Sides } from "../tiles/work.js";
 
 export function tiles(nest: TilesNest): readonly Stmt[] {

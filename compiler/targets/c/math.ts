@@ -39,11 +39,10 @@ const windows = Array.from({ length: 24 }, (_, i) => {
 });
 
 const single = generic(`
-static inline F m_exp$(F x) {
-  F c = sel$(x > 89.0f, K$(89.0f), x);
-  c = sel$(c < -104.0f, K$(-104.0f), c);
+/* exp(c) = p·2^n, n whole. */
+INLINE F exp_part$(F c, I *n) {
   F t = c * 1.44269504f + 12582912.0f;
-  I n = as_i$(t) - 0x4b400000;
+  *n = as_i$(t) - 0x4b400000;
   F k = t - 12582912.0f;
   F r = fma$(k, K$(-0.693359375f), c);
   r = fma$(k, K$(2.12194440e-4f), r);
@@ -52,7 +51,13 @@ static inline F m_exp$(F x) {
   p = fma$(p, r, K$(4.1665795894e-2f));
   p = fma$(p, r, K$(1.6666665459e-1f));
   p = fma$(p, r, K$(5.0000001201e-1f));
-  p = fma$(p, r * r, r) + 1.0f;
+  return fma$(p, r * r, r) + 1.0f;
+}
+static inline F m_exp$(F x) {
+  F c = sel$(x > 89.0f, K$(89.0f), x);
+  c = sel$(c < -104.0f, K$(-104.0f), c);
+  I n;
+  F p = exp_part$(c, &n);
   I h = n >> 1;
   return p * as_f$((h + 127) << 23) * as_f$((n - h + 127) << 23);
 }
@@ -107,7 +112,9 @@ static inline F m_tanh$(F x) {
   p = fma$(p, z, K$(-3.33332819422e-1f));
   p = fma$(p * z, x, x);
   F c = sel$(a > 10.0f, K$(10.0f), a);
-  F big = 1.0f - 2.0f / (m_exp$(c + c) + 1.0f);
+  I n;
+  F e = exp_part$(c + c, &n);
+  F big = 1.0f - 2.0f / (e * as_f$((n + 127) << 23) + 1.0f);
   return sel$(a < 0.625f, p, copysign$(big, x));
 }
 `);

@@ -128,8 +128,6 @@ const arithmetic = generic(`
 INLINE F abs$(F x) { return as_f$(as_i$(x) & 0x7fffffff); }
 INLINE D absd$(D x) { return as_d$(as_l$(x) & ~SIGN64); }
 INLINE F copysign$(F x, F s) { return as_f$((as_i$(x) & 0x7fffffff) | (as_i$(s) & (-2147483647 - 1))); }
-INLINE F min$(F a, F b) { return sel$((a < b) | (a != a), a, b); }
-INLINE F max$(F a, F b) { return sel$((a > b) | (a != a), a, b); }
 INLINE F sign$(F x) { return sel$(x > 0.0f, K$(1.0f), sel$(x < 0.0f, K$(-1.0f), x)); }
 INLINE F recip0$(F x) { return sel$(x == 0.0f, K$(0.0f), 1.0f / x); }
 INLINE F round$(F x) { F f = floor$(x); return copysign$(sel$(x - f >= 0.5f, f + 1.0f, f), x); }
@@ -155,6 +153,18 @@ INLINE F f16_value$(I h) {
 }
 `);
 
+// NaN where either is; of zeros the second. The processor's own minimum of two is the second where one is NaN.
+const extremes = `
+INLINE float min1(float a, float b) { return sel1((a < b) | (a != a), a, b); }
+INLINE float max1(float a, float b) { return sel1((a > b) | (a != a), a, b); }
+#if defined(__AVX__) && !defined(__clang__)
+INLINE f32x8 min8(f32x8 a, f32x8 b) { return sel8(a != a, a, __builtin_ia32_minps256((ia32_f)a, (ia32_f)b)); }
+INLINE f32x8 max8(f32x8 a, f32x8 b) { return sel8(a != a, a, __builtin_ia32_maxps256((ia32_f)a, (ia32_f)b)); }
+#else
+INLINE f32x8 min8(f32x8 a, f32x8 b) { return sel8((a < b) | (a != a), a, b); }
+INLINE f32x8 max8(f32x8 a, f32x8 b) { return sel8((a > b) | (a != a), a, b); }
+#endif
+`;
 const word = (i: number, key: readonly string[]) => key[i % 3] as string;
 const threefry = generic(`
 INLINE void threefry$(U k0, U k1, U c0, U c1, U *r0, U *r1) {
@@ -283,4 +293,4 @@ static inline void transpose8(const float *s, float *d, long stride) {
 }
 `;
 
-export const prelude = types + arithmetic + memory + threefry + math + draws + block + transpose;
+export const prelude = types + extremes + arithmetic + memory + threefry + math + draws + block + transpose;
