@@ -15,6 +15,22 @@ import { isLoopNode } from "./walk.js";
 export interface Sides {
   readonly left: ReadonlySet<string>;
   readonly right: ReadonlySet<string>;
+  /** Where more than two operands have axes of their own (queries × keys × second keys): each one's. */
+  readonly parts?: readonly ReadonlySet<string>[];
+}
+/** A side as rows, and what is folded over for each: the other side, or all others. */
+export interface Turn {
+  readonly rows: ReadonlySet<string>;
+  readonly over: ReadonlySet<string>;
+}
+export function turns(s: Sides): readonly Turn[] {
+  const parts = s.parts ?? [s.left, s.right];
+  return parts.map((rows) => ({ rows, over: new Set(parts.filter((p) => p !== rows).flatMap((p) => [...p])) }));
+}
+/** The turn that a fold makes: over all of one, with its rows whole. */
+export function turnOf(over: readonly string[], s: Sides): Turn | undefined {
+  const folded = new Set(over);
+  return turns(s).find((t) => [...t.over].every((a) => folded.has(a)) && ![...t.rows].some((a) => folded.has(a)));
 }
 
 /** Longer contractions are cheaper to store than to repeat. */
@@ -54,6 +70,14 @@ function joined(all: readonly Sides[]): readonly Sides[] {
 /** The same two sides, whichever is called left. */
 export function shared(a: Sides, b: Sides): Sides | undefined {
   const cut = (x: ReadonlySet<string>, y: ReadonlySet<string>) => new Set([...x].filter((k) => y.has(k)));
+  if (a === b) return a;
+  if (a.parts || b.parts) {
+    const [p, q] = [a.parts ?? [a.left, a.right], b.parts ?? [b.left, b.right]];
+    const parts = p.flatMap((x) => q.map((y) => cut(x, y)).filter((c) => c.size > 0));
+    const [left, right] = parts;
+    if (p.length !== q.length || parts.length !== p.length || !left || !right) return undefined;
+    return { left, right: new Set(parts.slice(1).flatMap((c) => [...c])), parts };
+  }
   for (const [l, r] of [
     [b.left, b.right],
     [b.right, b.left],
@@ -91,7 +115,21 @@ export function contraction(f: FoldNode, weights: ReadonlySet<Node>): Sides | un
   const product = (axes: Iterable<string>) => [...axes].reduce((p, axis) => p * extentOf((f.axes[axis] ?? x.axes[axis]) as Extent), 1);
   const length = product(f.over);
   if (length > LONGEST || product(left) <= length || product(right) <= length) return undefined;
-  return groups.some((g) => g.every((p) => p.nodes.every((n) => weights.has(n)))) ? undefined : { left, right };
+  if (groups.some((g) => g.every((p) => p.nodes.every((n) => weights.has(n))))) return undefined;
+  // Factors of one group that have nothing of their own in common are operands apart.
+  const parts = [...partsOf(groups[0], left), ...partsOf(groups[1], right)];
+  return parts.length > 2 ? { left, right, parts } : { left, right };
+}
+function partsOf(group: readonly Factor[], own: ReadonlySet<string>): readonly ReadonlySet<string>[] {
+  const out: Set<string>[] = [];
+  for (const f of group) {
+    const axes = [...f.axes].filter((a) => own.has(a));
+    if (axes.length === 0) continue;
+    const met = out.filter((p) => axes.some((a) => p.has(a)));
+    for (const p of met) out.splice(out.indexOf(p), 1);
+    out.push(new Set([...axes, ...met.flatMap((p) => [...p])]));
+  }
+  return out;
 }
 
 /** Values made of weights and constants alone. A product with one is a projection: it grows with the data along one side

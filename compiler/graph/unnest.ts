@@ -10,7 +10,7 @@ import { kindOf } from "../../dsl/derivative/monoid.js";
 import { sumMonoid } from "../../dsl/derivative/terms.js";
 import { argsOf, type FoldNode, type Node } from "../../dsl/node.js";
 import { factorsOf } from "./factors.js";
-import { isPointwise, quadratics, type Sides } from "./quadratic.js";
+import { isPointwise, quadratics, type Sides, type Turn, turnOf, turns } from "./quadratic.js";
 import { order, type Rebuilt, rebuild } from "./walk.js";
 
 export function unnest(given: readonly Node[]): Rebuilt {
@@ -19,7 +19,8 @@ export function unnest(given: readonly Node[]): Rebuilt {
   return { roots: split.roots, to: new Map([...flat.to].map(([n, m]) => [n, split.to.get(m) ?? m])) };
 }
 
-/** Σ_A f(Σ_B x) = Σ_AB f(x), f linear and x quadratic: a sum over its batch would be stored as large as x. */
+/** Σ_A f(Σ_B x) = Σ_AB f(x), f linear and x quadratic, where the inner sum still has two sides: one over x's batch would be
+ *  stored as large as x, one over one of three sides as large as the other two together. */
 function flatten(roots: readonly Node[]): Rebuilt {
   const sides = quadratics(order(roots));
   if (sides.size === 0) return { roots, to: new Map() };
@@ -28,7 +29,7 @@ function flatten(roots: readonly Node[]): Rebuilt {
     const [x] = n.args as readonly [Node];
     const inner = factorsOf(x)
       .flatMap((f) => (f.nodes.length === 1 ? f.nodes : []))
-      .find((f) => f !== x && sumsBatch(f, sides) && n.over.some((a) => a in f.axes));
+      .find((f) => f !== x && staysQuadratic(f, sides) && n.over.some((a) => a in f.axes));
     if (inner?.op !== "fold" || inner.over.some((a) => n.over.includes(a) || a in n.axes)) return n;
     const element = rebuild(
       [x],
@@ -38,13 +39,13 @@ function flatten(roots: readonly Node[]): Rebuilt {
     return fold({ x: element }, sumMonoid, [...inner.over, ...n.over]).x as Node;
   });
 }
-const sumsBatch = (f: Node, sides: ReadonlyMap<Node, readonly Sides[]>): boolean =>
+const staysQuadratic = (f: Node, sides: ReadonlyMap<Node, readonly Sides[]>): boolean =>
   f.op === "fold" &&
   f.args.length === 1 &&
   kindOf(f.monoid) === "sum" &&
   sides.has(f.args[0] as Node) &&
   (sides.get(f.args[0] as Node) as readonly Sides[]).every(
-    (s) => within(s.left, new Set(Object.keys(f.axes))) && within(s.right, new Set(Object.keys(f.axes))),
+    (s) => (s.parts ?? [s.left, s.right]).filter((p) => within(p, new Set(Object.keys(f.axes)))).length > 1,
   );
 
 function splitFolds(roots: readonly Node[]): Rebuilt {
@@ -56,7 +57,7 @@ function splitFolds(roots: readonly Node[]): Rebuilt {
   for (const n of nodes) {
     if (n.op !== "fold") continue;
     for (const s of sidesRead(n, sides)) {
-      const side = sideOf(n, s);
+      const side = turnOf(n.over, s)?.over;
       if (side) over.set(keyOf(side), (over.get(keyOf(side)) ?? 0) + 1);
     }
   }
@@ -82,12 +83,6 @@ function splitFolds(roots: readonly Node[]): Rebuilt {
 
 const within = (a: Iterable<string>, b: ReadonlySet<string>): boolean => [...a].every((x) => b.has(x));
 const meets = (a: Iterable<string>, b: ReadonlySet<string>): boolean => [...a].some((x) => b.has(x));
-/** The one side that a fold runs over, the other staying whole. */
-function sideOf(f: FoldNode, s: Sides): ReadonlySet<string> | undefined {
-  const over = new Set(f.over);
-  if (within(s.right, over) && !meets(s.left, over)) return s.right;
-  return within(s.left, over) && !meets(s.right, over) ? s.left : undefined;
-}
 /** Sides of the quadratic values that the factors of a fold's elements are. */
 function sidesRead(f: FoldNode, sides: ReadonlyMap<Node, readonly Sides[]>): readonly Sides[] {
   return f.args.flatMap((a) => factorsOf(a)).flatMap((x) => x.nodes.flatMap((n) => sides.get(n) ?? []));
@@ -100,12 +95,15 @@ function innerAxes(
 ): readonly string[] | undefined {
   const over = new Set(f.over);
   for (const s of sidesRead(f, sides)) {
-    const side = sideOf(f, s);
-    if (side) {
-      const extra = f.over.filter((a) => !side.has(a));
-      const rows = side === s.right ? s.left : s.right;
-      if (extra.length > 0 && rowsDiffer(f, sides, rows, new Set(extra))) return [...side];
-    } else if (within(s.left, over) && within(s.right, over)) return [...(popularity(s.left) > popularity(s.right) ? s.left : s.right)];
+    const turn = turnOf(f.over, s);
+    if (turn) {
+      const extra = f.over.filter((a) => !turn.over.has(a));
+      if (extra.length > 0 && rowsDiffer(f, sides, turn.rows, new Set(extra))) return [...turn.over];
+    } else {
+      const whole = turns(s).filter((t) => within(t.over, over));
+      const best = whole.reduce<Turn | undefined>((a, b) => (a && popularity(a.over) > popularity(b.over) ? a : b), undefined);
+      if (best && meets(best.rows, over)) return [...best.over];
+    }
   }
   return undefined;
 }

@@ -6,7 +6,7 @@ import { kindOf } from "../../dsl/derivative/monoid.js";
 import type { FoldNode, Node } from "../../dsl/node.js";
 import { argsOf } from "../../dsl/node.js";
 import { type Factor, factorsOf, isZero } from "../graph/factors.js";
-import { contraction, isPointwise, isStill, type Sides, shared, weightsIn } from "../graph/quadratic.js";
+import { contraction, isPointwise, isStill, type Sides, shared, turnOf, weightsIn } from "../graph/quadratic.js";
 import type { Regions } from "./regions.js";
 
 export interface Reason {
@@ -30,7 +30,7 @@ export interface Quadratics {
 
 const keys = (n: Node): readonly string[] => Object.keys(n.axes);
 const meets = (a: Iterable<string>, b: ReadonlySet<string>): boolean => [...a].some((x) => b.has(x));
-const within = (a: Iterable<string>, b: ReadonlySet<string>): boolean => [...a].every((x) => b.has(x));
+const _within = (a: Iterable<string>, b: ReadonlySet<string>): boolean => [...a].every((x) => b.has(x));
 
 /** `refused`: folds that are known not to do, and why. */
 export function quadratics(
@@ -165,23 +165,20 @@ function fits(f: FoldNode, value: Node, all: ReadonlyMap<Node, Sides>): string |
   const sides = new Map([...all].filter(([n, x]) => n === value || shared(mine, x)));
   const s = sidesOf(f, sides);
   if (!s) return "joins contractions that have no two sides in common";
-  const over = new Set(f.over);
-  const side = within(s.right, over) && !meets(s.left, over) ? s.right : within(s.left, over) && !meets(s.right, over) ? s.left : undefined;
-  if (!side) return `folds over ${f.over.join(", ")}, which is neither side of it alone`;
+  const turn = turnOf(f.over, s);
+  if (!turn) return `folds over ${f.over.join(", ")}, which is neither side of it alone`;
   const batch = new Set(quadAxes(f, sides));
-  const extra = f.over.filter((o) => !side.has(o));
+  const extra = f.over.filter((o) => !turn.over.has(o));
   if (extra.length > 0) {
     // Rows that differ along an axis of the fold would have to be read again for each of its indices.
-    const rows = side === s.right ? s.left : s.right;
-    if (extra.some((o) => !batch.has(o)) || rowsDiffer(f, sides, rows, new Set(extra)))
+    if (extra.some((o) => !batch.has(o)) || rowsDiffer(f, sides, turn.rows, new Set(extra)))
       return `folds over ${extra.join(", ")} as well, along which its rows differ`;
   }
   const n = keys(f).filter((a) => !batch.has(a));
   if (n.length === 0) return undefined;
   if (kindOf(f.monoid) !== "sum" || f.args.length !== 1) return `is no sum, and has axes of its own: ${n.join(", ")}`;
   if (oneHot(f, n)) return undefined;
-  const rows = new Set([...s.left, ...s.right].filter((a) => !over.has(a)));
-  const mixed = factorsOf(f.args[0] as Node).find((x) => meets(n, x.axes) && meets(rows, x.axes) && meets(f.over, x.axes));
+  const mixed = factorsOf(f.args[0] as Node).find((x) => meets(n, x.axes) && meets(turn.rows, x.axes) && meets(f.over, x.axes));
   return mixed ? "has a factor that is different for each pair and for each of the result's own axes" : undefined;
 }
 /** The sides that the folded values have in common. */
@@ -242,7 +239,9 @@ function besides(
     const by = users.get(n) ?? [];
     const large = by.some((u) => {
       const s = sides.get(u);
-      return (s && meets(s.left, new Set(keys(n))) && meets(s.right, new Set(keys(n)))) || (out.has(u) && u.op !== "view" && u.op !== "at");
+      return (
+        (s && (s.parts ?? [s.left, s.right]).filter((p) => meets(p, new Set(keys(n)))).length > 1) || (out.has(u) && u.op !== "view" && u.op !== "at")
+      );
     });
     if (large && by.every((u) => sides.has(u) || joined.has(u) || out.has(u))) out.add(n);
   }

@@ -4,7 +4,7 @@
 import type { Extent, FoldNode, Node } from "../../dsl/node.js";
 import { Access, type Indices, type Memory } from "./access.js";
 import { apply, type Expr, int, local, maxOf, partsOf, real, variable } from "./expr.js";
-import { conditions, factors, isZero, product, variables } from "./form.js";
+import { conditions, isZero, product, variables } from "./form.js";
 import { and, not, yes } from "./ints.js";
 import type { Condition } from "./masks.js";
 import type { Axis, Dot, Monoid, Side, TileFold } from "./nest.js";

@@ -11,7 +11,7 @@ import type { Extent, FoldNode, Leaf, Loop, Node, Shape, ViewNode } from "../../
 import { argsOf } from "../../dsl/node.js";
 import { type Scalar, constant as scalarConstant, index as scalarIndex, substitute, terms } from "../../dsl/scalar.js";
 import { simplify } from "../../dsl/scalar-simplify.js";
-import { isPointwise, type Sides } from "../graph/quadratic.js";
+import { isPointwise, type Sides, turnOf } from "../graph/quadratic.js";
 import type { CarryHome, Home, Memory } from "./access.js";
 import { buffer, maxOf } from "./expr.js";
 import { type Condition, keyOf, type Mask, Masks, meet } from "./masks.js";
@@ -49,7 +49,8 @@ const SHORT = 512;
 export function smallFolds(r: Regions, q: Quadratics): ReadonlySet<Node> {
   const out = new Set<Node>();
   const folds = new Set<Node>(q.folds);
-  const both = (n: Node) => [...q.sides.values()].some((s) => [...s.left].some((a) => a in n.axes) && [...s.right].some((a) => a in n.axes));
+  const both = (n: Node) =>
+    [...q.sides.values()].some((s) => (s.parts ?? [s.left, s.right]).filter((p) => [...p].some((a) => a in n.axes)).length > 1);
   if (q.folds.length === 0) return out;
   // What is the same for all rows of a batch is neither side's: it is stored, for both.
   const either = new Set([...q.sides.values()].flatMap((s) => [...s.left, ...s.right]));
@@ -210,16 +211,16 @@ function shapeOf(f: FoldNode, q: Quadratics, dots: ReadonlySet<Node>, small: Rea
   const s = sidesOf(f, q.sides);
   if (!s) throw new Error("tiling: a fold without sides");
   const over = new Set(f.over);
-  const rowSide = [...s.right].every((a) => over.has(a)) ? s.left : s.right;
+  const turn = turnOf(f.over, s);
+  if (!turn) throw new Error("tiling: a fold over no side");
   const axes = quadAxes(f, q.sides);
   const extents: Record<string, Extent> = {};
   for (const x of [...f.args, f]) for (const [a, e] of Object.entries(x.axes)) extents[a] = e;
   // Axes of the side itself come last: the last is tiled.
-  const overSide = rowSide === s.left ? s.right : s.left;
   return {
-    batch: axes.filter((a) => !over.has(a) && !rowSide.has(a) && a in f.axes),
-    rows: axes.filter((a) => rowSide.has(a)),
-    over: [...f.over.filter((a) => !overSide.has(a)), ...axes.filter((a) => overSide.has(a))],
+    batch: axes.filter((a) => !over.has(a) && !turn.rows.has(a) && a in f.axes),
+    rows: axes.filter((a) => turn.rows.has(a)),
+    over: [...f.over.filter((a) => !turn.over.has(a)), ...axes.filter((a) => turn.over.has(a))],
     extents,
     dots,
     small,
