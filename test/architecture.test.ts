@@ -13,6 +13,7 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   runtime: ["runtime", "compiler", "dsl"],
   models: ["models", "dsl"],
   "index.ts": ["dsl", "compiler", "runtime"],
+  "browser.ts": ["dsl", "runtime"],
   "trainer.ts": ["runtime"],
   vite: ["vite", "compiler"],
   cli: ["cli", "index.ts", "trainer.ts", "models"],

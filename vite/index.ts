@@ -21,6 +21,9 @@ import { candidates, isMarked, type ReadFunction, type Use, usesIn } from "./use
 const AHEAD = "virtual:mallard/ahead";
 const sources = /^[^\0].*\.[cm]?[jt]sx?(?:$|\?(?!.*\b(?:raw|url)\b))/;
 
+/** Our own files without functions of numbers, as they are installed. */
+const machinery = /\/mallard\/dist\/(?:compiler|runtime)\//;
+
 /** Reads Mallard's functions when Vite builds or serves: `plugins: [mallard()]`. */
 export function mallard(): Plugin {
   let root = process.cwd();
@@ -36,30 +39,36 @@ export function mallard(): Plugin {
     configResolved(config) {
       root = config.root;
     },
-    async resolveId(source, importer, options) {
-      if (source === AHEAD && importer) {
-        const home = homes.get(pathOf(importer));
-        return home === "installed"
-          ? { id: `${PACKAGE}/ahead`, external: true }
-          : home
-            ? `${home.folder}compiler/capture/ahead${home.extension}`
-            : null;
-      }
-      if (!importer || homeOf(pathOf(importer)) === null || this.environment.config.consumer === "server") return null;
-      // fp-ts as CommonJS comes whole; as modules only what is used comes.
-      const fpTs = /^fp-ts\/lib\/(.+)$/.exec(source);
-      if (fpTs) return this.resolve(`fp-ts/es6/${fpTs[1]}`, importer, { ...options, skipSelf: true });
-      if (!mayHaveTwin(source)) return null;
-      const found = await this.resolve(source, importer, { ...options, skipSelf: true });
-      return (found && browserTwin(pathOf(found.id))) ?? found;
+    resolveId: {
+      // Asked of the few that may be meant: a call into JavaScript for every import would be felt.
+      filter: { id: [new RegExp(`^${AHEAD}$`), /^fp-ts\/lib\//, mayHaveTwin] },
+      async handler(source, importer, options) {
+        if (source === AHEAD && importer) {
+          const home = homes.get(pathOf(importer));
+          return home === "installed"
+            ? { id: `${PACKAGE}/ahead`, external: true }
+            : home
+              ? `${home.folder}compiler/capture/ahead${home.extension}`
+              : null;
+        }
+        if (!importer || this.environment.config.consumer === "server") return null;
+        // fp-ts as CommonJS comes whole; as modules only what is used comes.
+        const fpTs = /^fp-ts\/lib\/(.+)$/.exec(source);
+        if (fpTs && homeOf(pathOf(importer)) !== null) return this.resolve(`fp-ts/es6/${fpTs[1]}`, importer, { ...options, skipSelf: true });
+        if (!mayHaveTwin.test(source)) return null;
+        const found = await this.resolve(source, importer, { ...options, skipSelf: true });
+        return (found && browserTwin(pathOf(found.id))) ?? found;
+      },
     },
     transform: {
-      filter: { id: sources },
+      filter: { id: { include: sources, exclude: machinery } },
       async handler(code, id) {
         if (!sources.test(id)) return null;
         const file = pathOf(id);
         const kind = kindOf(file);
-        if (kind === "machinery") return null;
+        // A package that has nothing of ours names us nowhere.
+        if (kind === "machinery" || (kind === "author's" && file.includes("/node_modules/") && homeOf(file) === null && !code.includes(PACKAGE)))
+          return null;
 
         const resolved = new Map<string, Home | null>();
         for (const specifier of kind === "language" ? [] : candidates(code)) {

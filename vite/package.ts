@@ -36,24 +36,26 @@ function nameAt(folder: string): unknown {
 /** The language itself, as an author imports it. */
 export const isLanguageFile = (file: string): boolean => {
   const home = homeOf(file);
-  return home !== null && /^(?:index|dsl\/index)\.[jt]s$/.test(slashes(file).slice(home.length));
+  return home !== null && /^(?:index|browser|dsl\/index)\.[jt]s$/.test(slashes(file).slice(home.length));
 };
 /** What is read of a file: the calls of the language; in the language's own files, the functions at the top; and nothing
- *  where the compiler is at work, which takes no functions of numbers. */
+ *  of what works on expressions, which takes no functions of numbers. */
 export function kindOf(file: string): "author's" | "language" | "machinery" {
   const home = homeOf(file);
   if (home === null) return "author's";
   const inside = slashes(file).slice(home.length);
-  return inside.startsWith("dsl/") ? "language" : /^(?:compiler|runtime|vite|cli)\//.test(inside) ? "machinery" : "author's";
+  if (/^(?:compiler|runtime|vite|cli)\/|^dsl\/(?:derivative\/|scalar|primitives|build|node|places|types|random)/.test(inside)) return "machinery";
+  return inside.startsWith("dsl/") ? "language" : "author's";
 }
 
-/** Files that need Node, and what stands for them in a browser: package.json has the same under "browser". */
+/** Files that need Node, and what stands for them in a browser: package.json has the same, under "exports" and "browser". */
 const twins: ReadonlyMap<string, string> = new Map([
+  ["index", "browser"],
   ["compiler/capture/source", "compiler/capture/source.browser"],
   ["runtime/devices/native/index", "runtime/devices/native/absent"],
 ]);
 /** Can an import of this specifier mean one of them? */
-export const mayHaveTwin = (specifier: string): boolean => /^\..*(?:\/|^)(?:source|index)\.[jt]s$/.test(specifier);
+export const mayHaveTwin = /^(?:\.|\/|[A-Za-z]:).*\/(?:source|index)\.[jt]s$/;
 export function browserTwin(file: string): string | null {
   const home = homeOf(file);
   if (home === null) return null;

@@ -1,8 +1,11 @@
 // The Vite plug-in, by what its bundles do: minified, without a parser and without Node, they compile to the same kernels as
 // the sources do.
 import { SourceMap } from "node:module";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { bundle, failure, fixture } from "./bundle.js";
+import * as browser from "../../browser.js";
+import * as node from "../../index.js";
+import { bundle, failure, fixture, root } from "./bundle.js";
 import * as page from "./fixtures/page.js";
 import * as uses from "./fixtures/uses.js";
 
@@ -22,6 +25,19 @@ describe("a minified bundle for browsers", () => {
     expect(["ts-morph", "createRequire", "node:fs", "koffi", "readFileSync"].filter((word) => code.includes(word))).toEqual([]);
     // It is minified: the author's own text stands in what the plug-in wrote, and nowhere else.
     expect(code.split("distance < far ?")).toHaveLength(2);
+  });
+  test("may use all that the package has for browsers, which is the same as elsewhere", async () => {
+    using made = await bundle(join(root, "browser.ts"));
+    const code = Object.values(made.files).join("\n");
+    expect(made.imports.filter((i) => !i.endsWith(".mjs"))).toEqual([]);
+    expect(
+      ["ts-morph", "createRequire", "node:(?:fs|os|path|url|module|crypto|child_process)", "koffi", "readFileSync"].filter((word) =>
+        new RegExp(`["'\`]${word}|${word}\\(`).test(code),
+      ),
+    ).toEqual([]);
+    expect(Object.keys(await made.run()).toSorted()).toEqual(Object.keys(browser).toSorted());
+    const whole: Readonly<Record<string, unknown>> = { ...node };
+    expect(Object.entries(browser).filter(([name, value]) => whole[name] !== value)).toEqual([]);
   });
   test("reads functions wherever the language takes them", async () => {
     using made = await bundle(fixture("uses.ts"));

@@ -1,0 +1,22 @@
+// Mallard: the public index as browsers have it (package.json, "exports"): the language, compiling and running it, training.
+// What needs files or processes is in index.ts alone.
+export * from "./dsl/index.js";
+export { CompileError } from "./runtime/backend.js";
+export type { HostArray } from "./runtime/device.js";
+export type { DeviceName, DeviceOptions } from "./runtime/devices/index.js";
+export { DeviceError } from "./runtime/errors.js";
+export {
+  type CompileOptions,
+  compile,
+  compileIn,
+  inputLeaves,
+  kernelsOf,
+  openSession,
+  type PrintedTarget,
+  type Program,
+  printedTargets,
+  type Results,
+} from "./runtime/program.js";
+export { type ProgramSpec, Session, SessionProgram } from "./runtime/session.js";
+export { type Training, type TrainOptions, train } from "./runtime/train.js";
+export { startTraining, type TrainingPrograms, type TrainingSpec, trainingPrograms } from "./runtime/training.js";
