@@ -29,7 +29,7 @@ export interface BundleOptions {
 }
 
 /** The package's name leads to this checkout's sources. */
-const alias = [
+export const alias = [
   { find: /^@mallard-lang\/mallard$/, replacement: join(root, "index.ts") },
   { find: /^@mallard-lang\/mallard\/models$/, replacement: join(root, "models/index.ts") },
 ];

@@ -1,11 +1,20 @@
 // The Vite plug-in, by what its bundles do: minified, without a parser and without Node, they compile to the same kernels as
 // the sources do.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { SourceMap } from "node:module";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { isLeft } from "fp-ts/lib/Either.js";
+import { createServer } from "vite";
 import { describe, expect, test } from "vitest";
 import * as browser from "../../browser.js";
+import { captureMap } from "../../compiler/capture/capture.js";
+import { showCaptureError } from "../../compiler/capture/error.js";
+import type { Arrow } from "../../dsl/node.js";
+import { evalScalar } from "../../dsl/scalar-eval.js";
 import * as node from "../../index.js";
-import { bundle, failure, fixture, root } from "./bundle.js";
+import { mallard } from "../../vite/index.js";
+import { alias, bundle, failure, fixture, root } from "./bundle.js";
 import * as page from "./fixtures/page.js";
 import * as uses from "./fixtures/uses.js";
 
@@ -163,6 +172,69 @@ export const plain = [1, 2].map((x) => x + outer);
 export const text = () => kernels({ s }, map(s, (s) => s + 1));`;
     expect(await textOf(project(body))).toContain("+ 1.0f");
   });
+});
+
+describe("what a minifier leaves of a function, read without the plug-in", () => {
+  test("means what it computes, or is refused", async () => {
+    const source = `let W = 3;
+const K = 4;
+export const raise = () => { W++; };
+export const free = ({ s }: { s: number }) => s * W;
+export const inlined = ({ s }: { s: number }) => s * K;
+export const folded = ({ s, far }: { s: number; far: number }, { key: j }: { key: number }) => {
+  const near = j < 2 ** 3 && !(s > 1e3);
+  return near ? s - far / 1000 : -Infinity;
+};
+`;
+    using made = await bundle({ "main.ts": source }, { plugins: [] });
+    const { free, inlined, folded } = (await made.run()) as Readonly<Record<string, Arrow>>;
+    const read = (fn: Arrow | undefined, names: readonly string[]) =>
+      captureMap(
+        { fn: fn as Arrow, captured: {}, field: null, inputs: Object.fromEntries(names.map((n) => [n, "f32"])), axes: ["key"] },
+        { folder: null },
+      );
+    const refused = read(free, ["s"]);
+    expect(isLeft(refused) && refused.left.message).toMatch(/^\w+ is not known inside the function$/);
+    expect(isLeft(refused) && refused.left.hint).toContain("capture it");
+    for (const [fn, names] of [
+      [inlined, ["s"]],
+      [folded, ["s", "far"]],
+    ] as const) {
+      expect(String(fn)).not.toContain("Infinity"); // minified, that is
+      const scalar = read(fn, names);
+      if (isLeft(scalar)) throw new Error(showCaptureError(scalar.left));
+      for (const s of [-2, 0.5, 2000, Number.NaN])
+        for (const key of [0, 7, 8])
+          expect(evalScalar(scalar.right, { args: { s, far: 70 }, indices: { key } })).toBe((fn as Arrow)({ s, far: 70 }, { key }));
+    }
+  });
+});
+
+test("the development server rewrites the same, and serves the package file by file", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "mallard-vite-"));
+  writeFileSync(
+    join(folder, "main.ts"),
+    'import { input, map } from "@mallard-lang/mallard";\nexport const y = map(input({ i: 3 }), (x) => x * 2);\n',
+  );
+  const server = await createServer({
+    root: folder,
+    configFile: false,
+    logLevel: "silent",
+    plugins: [mallard()],
+    resolve: { alias },
+    server: { middlewareMode: true, watch: null, ws: false },
+    optimizeDeps: { noDiscovery: true },
+  });
+  try {
+    const done = await server.transformRequest("/main.ts");
+    expect(done?.code).toMatch(/map\(input\(\{ i: 3 \}\), \/\* @__PURE__ \*\/ \w+\(\(x\) => x \* 2, \{/);
+    expect(done?.code).toContain("/compiler/capture/ahead.ts");
+    expect(done?.code).toContain("/browser.ts");
+    expect(server.config.optimizeDeps.exclude).toContain("@mallard-lang/mallard");
+  } finally {
+    await server.close();
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 test("source maps lead from the bundle to the author's columns", async () => {
