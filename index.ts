@@ -5,6 +5,7 @@ export { type Checked, Checker, type Comparison } from "./runtime/check/checker.
 export { type ExtentsByName, type Range, randomNumbers } from "./runtime/check/values.js";
 export type { HostArray } from "./runtime/device.js";
 export type { DeviceName, DeviceOptions } from "./runtime/devices/index.js";
+export { type Diagnosis, diagnosesOf } from "./runtime/diagnoses.js";
 export { DeviceError } from "./runtime/errors.js";
 export { authored, excerpt } from "./runtime/excerpt.js";
 export {
