@@ -9,9 +9,10 @@ import { sumForm } from "./form.js";
 import type { Axis, Monoid, Nest, Stage, Store } from "./nest.js";
 import type { Range } from "./ranges.js";
 import type { Tables } from "./tables.js";
+import type { TileKernel } from "./tile-kernel.js";
 import { TileBuilder } from "./tiles.js";
-import { type TileKernel, unviewed } from "./tiling.js";
 import { toIndex, toReal, translate } from "./translate.js";
+import { unviewed } from "./unview.js";
 
 /** A name that every target takes. */
 export const clean = (s: string): string => s.replace(/[^A-Za-z0-9]+/g, "_").replace(/^_+|_+$/g, "") || "x";
