@@ -25,24 +25,24 @@ export function monoid<C extends { readonly [name: string]: number }>(
   empty: C,
   concat: (x: Indices<C>, y: Indices<C>) => Indices<C>,
 ): Monoid<Indices<C>> {
-  const components = Object.keys(empty);
-  for (const [c, v] of Object.entries(empty))
-    if (typeof v !== "number") throw new ArgumentError(`monoid: component "${c}" is ${describe(v)}; a number is wanted`);
-  const one = Object.fromEntries(components.map((c) => [c, 1]));
-  const out = call("monoid", concat, [one, one]);
-  if (typeof out !== "object" || out === null)
-    throw new ArrowError(`monoid: the operation gives ${describe(out)}; a record of ${quote(components)} is wanted`);
-  for (const c of components)
-    if (typeof Reflect.get(out, c) !== "number")
-      throw new ArrowError(`monoid: the operation forgets component "${c}"`, `it gives ${quote(Object.keys(out))}`);
   const made = { empty, concat };
-  withIdentity("monoid", made);
+  lawful("monoid", made);
   return made;
 }
 const checked = new WeakSet<object>();
-/** Every fold begins with the identity, and one over nothing gives it. */
-function withIdentity(what: string, m: Operation): void {
+/** Numbers, an operation on all of them, and an identity: every fold begins with it, and one over nothing gives it. */
+function lawful(what: string, m: Operation): void {
   if (checked.has(m)) return;
+  const components = Object.keys(m.empty);
+  for (const [c, v] of Object.entries<unknown>(m.empty))
+    if (typeof v !== "number") throw new ArgumentError(`${what}: component "${c}" is ${describe(v)}; a number is wanted`);
+  const one = Object.fromEntries(components.map((c) => [c, 1]));
+  const out = call(what, m.concat, [one, one]);
+  if (typeof out !== "object" || out === null)
+    throw new ArrowError(`${what}: the operation gives ${describe(out)}; a record of ${quote(components)} is wanted`);
+  for (const c of components)
+    if (typeof Reflect.get(out, c) !== "number")
+      throw new ArrowError(`${what}: the operation forgets component "${c}"`, `it gives ${quote(Object.keys(out))}`);
   const wrong = everywhere((of) => noIdentity(m, of));
   if (wrong) {
     const right = identityOf(m);
@@ -75,9 +75,9 @@ export const maxOf = (x: Node, over: readonly string[]): Node => reduceBy(x, gre
 /** Components by the monoid's names, each a tensor of numbers. */
 function components(what: string, xs: unknown, m: Monoid<Carrier>): Record<string, Node> {
   if (typeof xs !== "object" || xs === null) throw new ArgumentError(`${what}: the components are ${describe(xs)}; a record is wanted`);
-  if (typeof m !== "object" || m === null || typeof m.concat !== "function" || typeof m.empty !== "object")
+  if (typeof m !== "object" || m === null || typeof m.concat !== "function" || typeof m.empty !== "object" || m.empty === null)
     throw new ArgumentError(`${what}: its second argument is ${describe(m)}, no monoid`, "monoid(empty, (x, y) => …)");
-  withIdentity(what, m);
+  lawful(what, m);
   const wanted = Object.keys(m.empty);
   for (const c of Object.keys(xs))
     if (!wanted.includes(c)) throw new ArgumentError(`${what}: the monoid has no component "${c}"`, `its components are ${quote(wanted)}`);
