@@ -185,7 +185,13 @@ export class TileBuilder {
     const outer: Expr[] = [];
     const tile: Expr[] = [];
     const b: Expr[] = [];
-    const { guard, factors: all } = guardedFactors(element);
+    /** A guarded factor of the result's own axes and the over side alone: an operand as it stands. */
+    const oneSided = (e: Expr): boolean => {
+      if (e.kind !== "call" || e.prim !== "select" || !hasN(e.args[0] as Expr)) return false;
+      const r = this.#reads(e);
+      return !r.row && !r.tile && !r.bind;
+    };
+    const { guard, factors: all } = guardedFactors(element, oneSided);
     if (hasN(guard)) throw new NoTile("a condition differs for each pair and for each of the result's own axes");
     for (const f of all) {
       const r = this.#reads(f);
@@ -243,7 +249,13 @@ export class TileBuilder {
     const b: Expr[] = [];
     // What does not vary along the sum leaves it: it may differ for each pair.
     const outer: Expr[] = [];
-    const { guard, factors: all } = guardedFactors(toReal(this.access.value(n.args[0] as Node, { ...at, ...k.at }, inside)));
+    /** A guarded factor of one side: an operand as it stands. */
+    const oneSided = (e: Expr): boolean => {
+      if (e.kind !== "call" || e.prim !== "select" || !summed(e.args[0] as Expr)) return false;
+      const r = this.#reads(e);
+      return !r.tile && !r.bind && !(r.row && r.over);
+    };
+    const { guard, factors: all } = guardedFactors(toReal(this.access.value(n.args[0] as Node, { ...at, ...k.at }, inside)), oneSided);
     const guards = conditions(guard);
     const inner = guards.filter(summed).reduce(and, yes);
     for (const f of inner === yes ? all : [...all, select(inner, real(1), real(0))]) {
@@ -290,13 +302,14 @@ export class TileBuilder {
 }
 
 const isOne = (e: Expr): boolean => e.kind === "num" && e.value === 1;
-/** A product's factors, and under which condition it is not 0: what stands under a guard may be infinite where it fails. */
-function guardedFactors(root: Expr): { readonly guard: Expr; readonly factors: readonly Expr[] } {
+/** A product's factors (those that are `whole` not taken apart), and under which condition it is not 0: what stands under a guard may be infinite where it fails. */
+function guardedFactors(root: Expr, whole: (e: Expr) => boolean): { readonly guard: Expr; readonly factors: readonly Expr[] } {
   let guard = yes;
   const out: Expr[] = [];
   const todo = [root];
   for (let e = todo.pop(); e; e = todo.pop()) {
-    if (e.kind === "call" && e.type === "real" && e.prim === "mul") todo.push(...e.args);
+    if (whole(e)) out.push(e);
+    else if (e.kind === "call" && e.type === "real" && e.prim === "mul") todo.push(...e.args);
     else if (e.kind === "call" && e.type === "real" && e.prim === "div") {
       const [x, y] = e.args as readonly [Expr, Expr];
       if (!isOne(x)) todo.push(x);
