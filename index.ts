@@ -19,6 +19,7 @@ export {
   type Verdict,
   verdict,
 } from "./runtime/explain.js";
+export { type ExportedFile, type ExportTarget, exportedFiles, exportTargets, writeFiles } from "./runtime/export.js";
 export { type Expression, type Halves, halvesOf } from "./runtime/halves.js";
 export { type KernelTime, kernelTimes } from "./runtime/profile.js";
 export {

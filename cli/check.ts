@@ -163,7 +163,9 @@ async function tested(
       return left({ kind: "expression", message: `it does not compile for ${device}: ${thrown.message}`, hint: `sizes: ${sizesText(shape.sizes)}` });
     }
     using open = checker;
-    const extents = shape.runs.length > 0 ? shape.runs : recordRuns(open, flags.runs, random);
+    // Run-time extents that the author gave vary as they can; those of the sequences as the shape says.
+    const own = ownRuns(open, flags.runs, random);
+    const extents = shape.runs.length > 0 ? shape.runs.map((r, k) => ({ ...own[k % own.length], ...r })) : own;
     for (const [k, at] of extents.entries()) {
       progress(`run ${k + 1} of ${extents.length}, program ${i + 1} of ${shapes.length}: ${sizesText({ ...shape.sizes, ...at })}`);
       runs.push(await once(open, shape, at, ranges, random));
@@ -190,8 +192,8 @@ async function once(checker: Checker, shape: Shape, at: ExtentsByName, ranges: R
   }
 }
 
-/** Run-time extents of a record's own axes: usual lengths that it can have, and its greatest. */
-function recordRuns(checker: Checker, runs: number, random: () => number): readonly ExtentsByName[] {
+/** Run-time extents of an expression's own: its greatest, and usual lengths that it can have. */
+function ownRuns(checker: Checker, runs: number, random: () => number): readonly ExtentsByName[] {
   if (checker.extents.length === 0) return [{}];
   return Array.from({ length: runs }, (_, i) =>
     Object.fromEntries(

@@ -10,6 +10,7 @@ import { register } from "node:module";
 import { join, relative, resolve, sep } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type Either, left, right } from "fp-ts/lib/Either.js";
+import { upTo } from "../index.js";
 import { type Problem, problem, textOf } from "../trainer.js";
 import { didYouMean } from "./suggest.js";
 import { packageRoot } from "./version.js";
@@ -104,22 +105,34 @@ const describe = (value: unknown): string =>
 
 // ─── sizes ───────────────────────────────────────────────────────────────────────────────────────────
 
+/** What `upTo` gives stands among them as a number too, as it does in the language. */
 export type Sizes = Readonly<Record<string, number>>;
+/** The greatest size, where a run tells it. */
+export const greatest = (size: unknown): number =>
+  typeof size === "number" ? size : typeof size === "object" && size !== null && "max" in size && typeof size.max === "number" ? size.max : 0;
 /** Sizes for axes that nobody gave one. */
 const USUAL: Sizes = { batch: 2, head: 8, group: 2, query: 128, key: 128, time: 128, dim: 64, value: 64, model: 256, ff: 1024, vocab: 256 };
 const OTHERWISE = 16;
 
-/** Reads 'q=query:128,dim:64 m=head:8': by input, its axes in order with their sizes. */
+/** Reads 'q=query:128,dim:64 m=head:8': by input, its axes in order with their sizes. `query:..128` is a size of at most 128 that
+ *  each run tells. */
 export function parseInputs(text: string): Either<Problem, Readonly<Record<string, Sizes>>> {
   const inputs: Record<string, Sizes> = {};
+  const atRunTime = new Map<string, number>(); // one name, one extent
   for (const item of text.split(/\s+/).filter((s) => s !== "")) {
     const parts = /^([^=]+)=(.*)$/.exec(item);
     const axes: [string, number][] = [];
     for (const axis of (parts?.[2] ?? "").split(",").filter((s) => s !== "")) {
-      const size = /^([\p{ID_Start}_$][\p{ID_Continue}$]*):(\d+)$/u.exec(axis);
+      const size = /^([\p{ID_Start}_$][\p{ID_Continue}$]*):(\.\.)?(\d+)$/u.exec(axis);
       if (size === null)
         return problem("usage", `--inputs: "${axis}" in "${item}" is no axis with a size`, "write each as axis:size, such as q=query:128,dim:64");
-      axes.push([size[1]!, Number(size[2])]);
+      const [name, most] = [size[1]!, Number(size[3])];
+      if (size[2] === undefined) axes.push([name, most]);
+      else {
+        const extent = atRunTime.get(`${name} ${most}`) ?? upTo(most, name);
+        atRunTime.set(`${name} ${most}`, extent);
+        axes.push([name, extent]);
+      }
     }
     if (parts === null) return problem("usage", `--inputs: "${item}" names no input`, "write name=axis:size,axis:size, such as q=query:128,dim:64");
     inputs[parts[1]!] = Object.fromEntries(axes);

@@ -1,15 +1,20 @@
 // `mallard kernels FILE#export`: the kernels that an expression compiles to, as text.
 import { type Command, Option } from "commander";
 import { isLeft } from "fp-ts/lib/Either.js";
+import { exportTargets } from "../index.js";
+import { exportTo } from "./export.js";
 import { EXIT, jsonResult, report, result } from "./output.js";
 import { type Kernel, kernelsOf, TARGETS, type TargetName } from "./print-kernels.js";
 import { subject } from "./subject.js";
-import { choice } from "./values.js";
+import { choice, identifier } from "./values.js";
 
 interface Flags {
   readonly target: TargetName;
   readonly inputs: string;
   readonly gradient: boolean;
+  readonly out?: string;
+  readonly name: string;
+  readonly force: boolean;
   readonly json: boolean;
 }
 
@@ -24,6 +29,9 @@ export function addKernels(program: Command, exit: (code: number) => void): void
       new Option("--inputs <sizes>", "axes and sizes of a formula's inputs, by input; those left out get usual sizes").default("", "usual sizes"),
     )
     .addOption(new Option("--gradient", "with the derivatives for all inputs").default(false, "off"))
+    .addOption(new Option("--out <dir>", `write files that stand by themselves, for ${exportTargets.join(" or ")}`))
+    .addOption(new Option("--name <name>", "what the files' functions are called").argParser(identifier).default("attention"))
+    .addOption(new Option("--force", "replace files that are there already").default(false, "off"))
     .addOption(new Option("--json", "names and sources as JSON on stdout").default(false, "off"))
     .addHelpText(
       "after",
@@ -31,7 +39,10 @@ export function addKernels(program: Command, exit: (code: number) => void): void
 Examples:
   $ mallard kernels attention.ts#causal
   $ mallard kernels attention.ts#alibi --inputs 'q=head:8,query:128,dim:64 k=head:8,key:128,dim:64 v=head:8,key:128,value:64 m=head:8'
-  $ mallard kernels attention.ts#causal --gradient --target gpujs > causal.js`,
+  $ mallard kernels attention.ts#causal --gradient --target gpujs > causal.js
+  $ mallard kernels attention.ts#causal --inputs 'q=query:..2048,dim:64 k=key:..2048,dim:64 v=key:..2048,value:64'
+                                                     lengths up to 2048, which each run tells
+  $ mallard kernels attention.ts#causal --gradient --out causal --name causal && make -C causal`,
     )
     .action(async (place: string, flags: Flags) => exit(await run(place, flags)));
 }
@@ -39,6 +50,13 @@ Examples:
 async function run(place: string, flags: Flags): Promise<number> {
   const found = await subject(place, flags.inputs);
   if (isLeft(found)) return report(found.left, flags.json);
+  if (flags.out !== undefined) {
+    const written = await exportTo(found.right, place, flags.out, flags);
+    if (isLeft(written)) return report(written.left, flags.json);
+    if (flags.json) jsonResult({ expression: place, target: flags.target, files: written.right });
+    else result(written.right.join("\n"));
+    return EXIT.ok;
+  }
   if (found.right.kind === "program") return show(found.right.kernels, place, flags);
   const printed = await kernelsOf(found.right, flags);
   return isLeft(printed) ? report(printed.left, flags.json) : show(printed.right, place, flags);

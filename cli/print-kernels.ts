@@ -13,7 +13,7 @@ import {
   type Expression as Whole,
 } from "../index.js";
 import { type Problem, problem } from "../trainer.js";
-import type { FormulaLike, Sizes } from "./expression.js";
+import { type FormulaLike, greatest, type Sizes } from "./expression.js";
 
 export const TARGETS = ["c", "gpujs", "wgsl", "js"] as const;
 export type TargetName = (typeof TARGETS)[number];
@@ -52,7 +52,9 @@ export function built(expression: Printable): Either<Problem, Whole> {
     if (expression.kind === "record" || !(thrown instanceof MallardError)) throw thrown;
     if (thrown.place?.file !== fileURLToPath(import.meta.url)) {
       if (thrown.name !== "SizeError") throw thrown;
-      const sizes = Object.entries(expression.sizes).map(([name, axes]) => `${name}=${Object.entries(axes).map(([a, n]) => `${a}:${n}`)}`);
+      const sizes = Object.entries(expression.sizes).map(
+        ([name, axes]) => `${name}=${Object.entries(axes).map(([a, n]) => `${a}:${typeof n === "number" ? n : `..${greatest(n)}`}`)}`,
+      );
       throw new MallardError(
         thrown.what,
         `${thrown.hint ?? ""}${thrown.hint ? "; or " : ""}give sizes that fit with --inputs; these were ${sizes.join(" ")}`,

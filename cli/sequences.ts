@@ -3,7 +3,7 @@
 import { type Either, isLeft, right } from "fp-ts/lib/Either.js";
 import { type Halves, halvesOf } from "../index.js";
 import { type Problem, problem } from "../trainer.js";
-import type { FormulaLike, Sizes } from "./expression.js";
+import { type FormulaLike, greatest, type Sizes } from "./expression.js";
 import { built } from "./print-kernels.js";
 import { resized, type Subject } from "./subject.js";
 import { didYouMean } from "./suggest.js";
@@ -36,7 +36,7 @@ export function sequencesOf(
 type FormulaSubject = Extract<Subject, { readonly kind: "formula" }>;
 /** The formula with its sequences `scale` times as long: as --inputs says, else 1024. */
 export function scaledFormula(s: FormulaSubject, sequences: readonly string[], scale: number): Either<Problem, Halves> {
-  const size = (axis: string, was: number) => (sequences.includes(axis) ? scale * (s.given.has(axis) ? was : LENGTH) : was);
+  const size = (axis: string, was: number) => (sequences.includes(axis) ? scale * (s.given.has(axis) ? greatest(was) : LENGTH) : was);
   const whole = built({ ...s, sizes: resized(s.sizes, size) });
   return isLeft(whole) ? whole : right(halvesOf(whole.right));
 }

@@ -36,3 +36,8 @@ export const folderName = (text: string): string => {
   if (/^[\p{L}\p{N}][\p{L}\p{N}._-]*$/u.test(text)) return text;
   throw new InvalidArgumentError("Use letters, digits, dots, dashes and underscores, starting with a letter or digit.");
 };
+/** A name that becomes part of a program's text. */
+export const identifier = (text: string): string => {
+  if (/^[A-Za-z_][A-Za-z0-9_]*$/.test(text)) return text;
+  throw new InvalidArgumentError("Use letters, digits and underscores, starting with a letter.");
+};

@@ -6,7 +6,7 @@
 //
 // `buffers` holds one pointer per `bufferOrder` entry, `extents` the run-time extents in the plan's order, `scratch` this
 // thread's own `scratchBytesPerThread` bytes, 64-byte aligned. Where barriers stand, lower/barriers.ts decides.
-import { type Either, left, right } from "fp-ts/lib/Either.js";
+import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import { exprsOf, type Kernel, statements } from "../../loop/ir.js";
 import { scheduled } from "../../loop/recipes/index.js";
 import { type Interval, termsOf } from "../../loop/terms.js";
@@ -36,7 +36,7 @@ export const cFlags: readonly string[] = ["-O2", "-march=native", "-std=c11", "-
 const MAX_UNITS = 8;
 const UNIT_CHARACTERS = 12_000;
 
-interface Call {
+export interface Call {
   /** Of the function. */
   readonly name: string;
   readonly buffers: readonly Buffer[];
@@ -45,56 +45,75 @@ interface Call {
   readonly writes: ReadonlySet<Buffer>;
 }
 
+/** A plan's kernels, printed, and how each nest calls its own. */
+export interface Printed {
+  readonly calls: ReadonlyMap<Nest, Call>;
+  /** Equal kernels once, where names are numbers; else one a nest, by its name. */
+  readonly unique: readonly { readonly name: string; readonly printed: PrintedKernel }[];
+  /** Before printing, in the plan's order. */
+  readonly kernels: readonly Kernel[];
+  /** Of run-time extents and loop counters. */
+  readonly outer: ReadonlyMap<string, Interval>;
+  /** The places of run-time extents in what a run passes. */
+  readonly extents: ReadonlyMap<string, number>;
+}
+export function printed(plan: Plan, names: "numbers" | "readable"): Either<TargetError, Printed> {
+  const outer = new Map<string, Interval>();
+  const extents = new Map<string, number>();
+  plan.extents.forEach((e, i) => {
+    const v = extentVar(e);
+    if (v.kind !== "var") return;
+    outer.set(v.name, { lo: 0, hi: e.max });
+    extents.set(v.name, i);
+  });
+  counters(plan.steps, outer);
+  const calls = new Map<Nest, Call>();
+  const unique = new Map<string, { readonly name: string; readonly printed: PrintedKernel }>();
+  const all: Kernel[] = [];
+  for (const nest of nestsOf(plan.steps)) {
+    try {
+      const kernel = scheduled(nest, cLimits, outer);
+      all.push(kernel);
+      const made = names === "numbers" ? printKernel({ ...kernel, name: "kernel" }, outer, numbered()) : printKernel(kernel, outer);
+      const known = unique.get(made.source) ?? { name: names === "numbers" ? String(unique.size) : nest.name, printed: made };
+      unique.set(made.source, known);
+      const reads = new Set<Buffer>();
+      for (const s of statements(kernel.body)) {
+        for (const e of termsOf(exprsOf(s))) if (e.kind === "load") reads.add(e.buffer);
+        if (s.s === "use") for (const p of s.places) reads.add(p.buffer);
+      }
+      calls.set(nest, { name: known.name, buffers: made.buffers, ints: made.ints, reads, writes: made.writes });
+    } catch (error) {
+      return left({
+        kind: "target",
+        target: "c",
+        kernel: nest.name,
+        nodes: nest.nodes,
+        message: `the C target cannot print kernel ${nest.name}: ${error instanceof Error ? error.message : String(error)}`,
+      });
+    }
+  }
+  return right({ calls, unique: [...unique.values()], kernels: all, outer, extents });
+}
+export const scratchBytes = (p: Printed): number => Math.max(64, ...p.unique.map((k) => k.printed.scratchBytes));
+
 export const c: Target<CProgram> = {
   name: "c",
   compile(plan: Plan): Either<TargetError, CProgram> {
-    const outer = new Map<string, Interval>();
-    const extents = new Map<string, number>();
-    plan.extents.forEach((e, i) => {
-      const v = extentVar(e);
-      if (v.kind !== "var") return;
-      outer.set(v.name, { lo: 0, hi: e.max });
-      extents.set(v.name, i);
-    });
-    counters(plan.steps, outer);
-    const calls = new Map<Nest, Call>();
-    const kernels = new Map<string, { readonly name: string; readonly printed: PrintedKernel }>();
-    const all: Kernel[] = [];
-    for (const nest of nestsOf(plan.steps)) {
-      try {
-        const kernel = scheduled(nest, cLimits, outer);
-        all.push(kernel);
-        const printed = printKernel({ ...kernel, name: "kernel" }, outer, numbered());
-        const known = kernels.get(printed.source) ?? { name: String(kernels.size), printed };
-        kernels.set(printed.source, known);
-        const reads = new Set<Buffer>();
-        for (const s of statements(kernel.body)) {
-          for (const e of termsOf(exprsOf(s))) if (e.kind === "load") reads.add(e.buffer);
-          if (s.s === "use") for (const p of s.places) reads.add(p.buffer);
-        }
-        calls.set(nest, { name: known.name, buffers: printed.buffers, ints: printed.ints, reads, writes: printed.writes });
-      } catch (error) {
-        return left({
-          kind: "target",
-          target: "c",
-          kernel: nest.name,
-          nodes: nest.nodes,
-          message: `the C target cannot print kernel ${nest.name}: ${error instanceof Error ? error.message : String(error)}`,
-        });
-      }
-    }
-    const unique = [...kernels.values()];
-    const main = mainFunction(plan, calls, extents);
+    const made = printed(plan, "numbers");
+    if (isLeft(made)) return made;
+    const { unique, kernels, outer } = made.right;
     const declarations = unique.map((k) => `void k_${k.name}(void *const *b, const int32_t *v, const struct mallard_context *c);`);
     const sources = unique.map((k) => k.printed.source.replace("k_kernel(", `k_${k.name}(`));
     const units = spread(sources).map((group, i) => ({ name: `kernels${i}`, source: [prelude, ...group].join("\n") }));
+    const main = mainFunction(plan, made.right);
     return right({
       units: [...units, { name: "main", source: [...(plan.profile ? [clock] : []), context, ...declarations, main].join("\n") }],
       get kernels() {
-        return all.map((k) => ({ name: k.name, source: printKernel(k, outer).source }));
+        return kernels.map((k) => ({ name: k.name, source: printKernel(k, outer).source }));
       },
       entry: "mallard_main",
-      scratchBytesPerThread: Math.max(64, ...unique.map((k) => k.printed.scratchBytes)),
+      scratchBytesPerThread: scratchBytes(made.right),
       bufferOrder: plan.buffers,
       flags: cFlags,
     });
@@ -136,7 +155,8 @@ function spread(sources: readonly string[]): readonly (readonly string[])[] {
   return groups.map((g) => g.sources);
 }
 
-function mainFunction(plan: Plan, calls: ReadonlyMap<Nest, Call>, extents: ReadonlyMap<string, number>): string {
+/** `mallard_main`: the calls in order, with barriers between. */
+export function mainFunction(plan: Plan, { calls, extents }: Printed): string {
   const place = new Map(plan.buffers.map((b, i) => [b, i]));
   const lines: string[] = [];
   // With a profile, each call and each barrier adds the time since the one before to the last nest called.
