@@ -4,22 +4,24 @@
 import { apply, type Expr, int, load, local, num, partsOf, variable } from "../../lower/expr.js";
 import { and, no, not, or, yes } from "../../lower/ints.js";
 import { foldLoops } from "../fold.js";
-import { ifS, letS, loop, type Stmt, setS, varS } from "../ir.js";
+import { allocS, ifS, letS, loop, type Stmt, setS, storeS, tile, varS } from "../ir.js";
 import { freshName } from "../spans.js";
-import { add, sub, termsOf, withParts } from "../terms.js";
+import { add, idiv, imin, sub, termsOf, withParts } from "../terms.js";
 import { type Bounds, type Truth, truth } from "./bounds.js";
 import type { OverSide } from "./prepare.js";
 import type { RowSide } from "./rows.js";
-import { OVER, OVER_TILE, ROW, type Shape } from "./shape.js";
+import { LANES, OVER, OVER_TILE, ROW, ROW_TILE, ROWS, type Shape } from "./shape.js";
 
-/** The mask over the present tile's box; data that it reads by one side's index count by their ends. */
-export function tileTruth(shape: Shape, over: OverSide, rows: RowSide): Truth {
+/** The mask over the present tile's box, or `size` rows and lanes of it from (`row`, `lane`) on; data that it reads by one
+ *  side's index count by their ends in the tile. */
+export function tileTruth(shape: Shape, over: OverSide, rows: RowSide, part?: { row: Expr; lane: Expr; rows: number; lanes: number }): Truth {
   const lastRow = sub(add(shape.i0, shape.rows), int(1));
   const lastOver = sub(add(shape.j0, shape.width), int(1));
+  const [i, j] = part ? [add(shape.i0, part.row), add(shape.j0, part.lane)] : [shape.i0, shape.j0];
   return truth(shape.nest.mask, {
     ranges: new Map([
-      [shape.row.v, { lo: shape.i0, hi: lastRow }],
-      [shape.over.v, { lo: shape.j0, hi: lastOver }],
+      [shape.row.v, { lo: i, hi: part ? imin(add(i, int(part.rows - 1)), lastRow) : lastRow }],
+      [shape.over.v, { lo: j, hi: part ? imin(add(j, int(part.lanes - 1)), lastOver) : lastOver }],
     ]),
     load: (e): Bounds | undefined => {
       const reads = shape.reads(e);
@@ -74,6 +76,52 @@ function anyInside(shape: Shape, run: string, rows: RowSide, over: OverSide): re
       ]),
     ]),
   ];
+}
+
+/** For each group of rows of a tile the lanes that may be inside, from a multiple of eight on. */
+export interface LaneRanges {
+  readonly loops: readonly Stmt[];
+  readonly from: (row: Expr) => Expr;
+  readonly to: (row: Expr) => Expr;
+}
+/** What lies outside a row's lanes changes nothing: tiles at a mask's edge are computed in part. undefined: nothing is known
+ *  of parts of a tile. */
+export function laneRanges(shape: Shape, over: OverSide, rows: RowSide): LaneRanges | undefined {
+  const [row, lane, least, most] = ["rows", "lane", "from", "to"].map(freshName) as [string, string, string, string];
+  const { may } = tileTruth(shape, over, rows, { row: variable(row), lane: variable(lane), rows: ROWS, lanes: LANES });
+  if (may === yes) return undefined;
+  const ranges = tile(freshName("lanes_inside"), "i32", ROW_TILE / ROWS, 2);
+  const [lo, hi] = [local(least, "int"), local(most, "int")];
+  const widen = (name: string, to: Expr) => setS(name, apply("select", "int", may, to, local(name, "int")));
+  const at = (r: Expr, end: number): readonly Expr[] => [idiv(r, int(ROWS)), int(end)];
+  return {
+    loops: [
+      allocS(ranges, "private"),
+      loop(
+        row,
+        int(0),
+        shape.rows,
+        [
+          varS(least, shape.width),
+          varS(most, int(0)),
+          loop(
+            lane,
+            int(0),
+            shape.width,
+            [widen(least, imin(lo, variable(lane))), widen(most, imin(add(variable(lane), int(LANES)), shape.width))],
+            "serial",
+            LANES,
+          ),
+          storeS(ranges, at(variable(row), 0), lo),
+          storeS(ranges, at(variable(row), 1), hi),
+        ],
+        "serial",
+        ROWS,
+      ),
+    ],
+    from: (r) => load(ranges, at(r, 0)),
+    to: (r) => load(ranges, at(r, 1)),
+  };
 }
 
 /** The same terms where the mask holds: its conjuncts are true wherever they stand. */

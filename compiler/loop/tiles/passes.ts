@@ -9,6 +9,7 @@ import { allocS, ifS, letS, loop, type Place, type Stmt, setS, storeS, tile, var
 import { count, freshName, spanOf } from "../spans.js";
 import { add, imin, imod, namesOf, sub } from "../terms.js";
 import type { ColumnTarget } from "./columns.js";
+import { type LaneRanges, laneRanges } from "./mask.js";
 import { dtypeOf, type Operand, type OverSide, type Panel } from "./prepare.js";
 import type { RowSide } from "./rows.js";
 import { COLUMNS, LANES, OVER_TILE, packedSize, padded, ROW_TILE, ROWS, type Shape } from "./shape.js";
@@ -24,10 +25,11 @@ export interface Surroundings {
   readonly columns: ReadonlyMap<TileColumn, ColumnTarget>;
 }
 
-/** The loops of a tile; `full`: all of its 64 lanes are there. */
+/** The loops of a tile; `full`: all of its 64 lanes are there and inside the mask. */
 export function tileLoops(s: Surroundings, work: TileWork, full: boolean): readonly Stmt[] {
-  const t = new TileLoops(s, work, full);
-  return [...t.dots(), ...work.passes.flatMap((p) => t.pass(p))];
+  const ranges = full ? undefined : laneRanges(s.shape, s.over, s.rows);
+  const t = new TileLoops(s, work, full, ranges);
+  return [...(ranges?.loops ?? []), ...t.dots(), ...work.passes.flatMap((p) => t.pass(p))];
 }
 
 class TileLoops {
@@ -37,9 +39,26 @@ class TileLoops {
     readonly s: Surroundings,
     readonly work: TileWork,
     readonly full: boolean,
+    readonly ranges: LaneRanges | undefined,
   ) {
     this.#shape = s.shape;
     this.#width = full ? int(OVER_TILE) : s.shape.width;
+  }
+
+  /** `body` for each group of rows of a register block, with the lanes that are computed of it. */
+  #groups(body: (first: Expr, from: Expr, to: Expr) => readonly Stmt[]): Stmt {
+    const g = freshName("rows");
+    const { ranges } = this;
+    if (!ranges) return loop(g, int(0), this.#shape.rows, body(variable(g), int(0), this.#width), "serial", ROWS);
+    const [from, to] = [freshName("from"), freshName("to")];
+    const inner = body(variable(g), local(from, "int"), local(to, "int"));
+    const lets = [letS(from, ranges.from(variable(g))), letS(to, ranges.to(variable(g)))];
+    return loop(g, int(0), this.#shape.rows, [...lets, ...inner], "serial", ROWS);
+  }
+  /** `body` for each row, with the lanes that are computed of it. */
+  #rows(r: string, body: (from: Expr, to: Expr) => readonly Stmt[]): Stmt {
+    if (!this.ranges) return loop(r, int(0), this.#shape.rows, body(int(0), this.#width));
+    return this.#groups((first, from, to) => [loop(r, first, imin(add(first, int(ROWS)), this.#shape.rows), body(from, to))]);
   }
 
   dots(): readonly Stmt[] {
@@ -69,7 +88,10 @@ class TileLoops {
           chunked ? apply("gt", "bool", from, int(0)) : int(0),
         ],
       );
-      const blocks = loop(j, int(0), this.#width, [loop(i, int(0), rows, [block], "serial", ROWS)], "serial", COLUMNS);
+      // All of a panel's columns pass by for as long as they stay in L1: rows are the inner loop, where all have the same lanes.
+      const blocks = this.ranges
+        ? this.#groups((first, lo, hi) => [letS(i, first), loop(j, sub(lo, imod(lo, int(COLUMNS))), hi, [block], "serial", COLUMNS)])
+        : loop(j, int(0), this.#width, [loop(i, int(0), rows, [block], "serial", ROWS)], "serial", COLUMNS);
       return chunked ? loop(k0, int(0), apply("max", "int", K, int(1)), [blocks], "serial", CHUNK) : blocks;
     });
   }
@@ -102,7 +124,6 @@ class TileLoops {
   }
   #lanes(p: Pass): readonly Stmt[] {
     if (p.folds.length + p.keeps.length + p.quads.length === 0) return [];
-    const { rows } = this.#shape;
     const r = freshName("row");
     const chains = p.folds.map((f) => {
       const like = f.fold.monoid.combine[0] as Expr;
@@ -137,18 +158,35 @@ class TileLoops {
       return loop(v, int(0), int(LANES), f(variable(v)), "vector");
     };
     const lane8 = freshName("lane");
-    const whole = this.full ? int(OVER_TILE) : sub(this.#width, imod(this.#width, int(LANES)));
-    const main = loop(lane8, int(0), whole, [vector("lane", (v) => body(add(variable(lane8), v), v))], "serial", LANES);
-    const q = freshName("lane");
+    const [q, before, behind] = [freshName("lane"), freshName("lane"), freshName("lane")];
+    // Columns sum over all rows of the tile: what is not computed is 0 there.
+    const zeroed = this.ranges ? p.keeps.filter((k) => p.columns.some((c) => c.element === k)) : [];
+    const zero = (v: string, from: Expr, to: Expr): readonly Stmt[] =>
+      zeroed.length === 0
+        ? []
+        : [
+            loop(
+              v,
+              from,
+              to,
+              zeroed.map((k) => storeS(k.tile as Buffer, [variable(r), variable(v)], num(0, "real"))),
+              "vector",
+            ),
+          ];
     return [
       ...chains.map((c) => allocS(c.part, "scratch")),
-      loop(r, int(0), rows, [
-        ...this.s.rows.lets(roots, variable(r)),
-        ...chains.flatMap((c) => [allocS(c.memory, "private"), vector("lane", (v) => [storeS(c.memory, [v], emptyOf(c.fold.monoid)[0] as Expr)])]),
-        main,
-        ...(this.full ? [] : [loop(q, whole, this.#width, body(variable(q), sub(variable(q), whole)))]),
-        ...chains.map((c) => vector("lane", (v) => [storeS(c.part, [variable(r), v], load(c.memory, [v]))])),
-      ]),
+      this.#rows(r, (from, to) => {
+        const whole = this.full ? int(OVER_TILE) : sub(to, imod(to, int(LANES)));
+        return [
+          ...this.s.rows.lets(roots, variable(r)),
+          ...chains.flatMap((c) => [allocS(c.memory, "private"), vector("lane", (v) => [storeS(c.memory, [v], emptyOf(c.fold.monoid)[0] as Expr)])]),
+          ...zero(before, int(0), from),
+          loop(lane8, from, whole, [vector("lane", (v) => body(add(variable(lane8), v), v))], "serial", LANES),
+          ...(this.full ? [] : [loop(q, apply("max", "int", from, whole), to, body(variable(q), sub(variable(q), whole)))]),
+          ...zero(behind, apply("max", "int", from, to), this.#width),
+          ...chains.map((c) => vector("lane", (v) => [storeS(c.part, [variable(r), v], load(c.memory, [v]))])),
+        ];
+      }),
     ];
   }
 
@@ -254,11 +292,11 @@ class TileLoops {
       const now = combined(fold.monoid, acc, this.#shape.at(elements, variable(r), variable(l)));
       if (fold.rescale) throw new Error(`fold ${fold.bind.join(", ")} is chained and cannot be rescaled`);
       return [
-        loop(r, int(0), this.#shape.rows, [
+        this.#rows(r, (from, to) => [
           ...rows.lets(elements, variable(r)),
           ...names.map((n, c) => varS(n, load(state[c] as Buffer, [variable(r)]))),
           ...former.flatMap((b, c) => (b ? [storeS(b, [variable(r)], acc[c] as Expr)] : [])),
-          loop(l, int(0), this.#width, [
+          loop(l, from, to, [
             ...this.#laneLets(elements, variable(r), variable(l)),
             ...now.map((e, c) => letS(next[c] as string, e)),
             ...names.map((n, c) => setS(n, local(next[c] as string, (now[c] as Expr).type))),
@@ -308,16 +346,20 @@ class TileLoops {
       if (at) return [...out, this.#scattered(fold, element, at, sums)];
       const b = this.s.operands.get(fold) as Operand; // every sum has an operand or an index
       const [j, i] = [freshName("column"), freshName("row")];
-      const block = useS(
-        "block",
-        [
-          { buffer: element.tile as Buffer, index: [variable(i), int(0)] },
-          b.place(int(0), variable(j)),
-          { buffer: sums, index: [variable(i), variable(j)] },
-        ],
-        [imin(int(ROWS), sub(this.#shape.rows, variable(i))), this.#width, int(OVER_TILE), int(1), int(b.stride), int(columns), int(1)],
-      );
-      return [...out, loop(j, int(0), int(b.columns), [loop(i, int(0), this.#shape.rows, [block], "serial", ROWS)], "serial", COLUMNS)];
+      const block = (from: Expr, depth: Expr): Stmt =>
+        useS(
+          "block",
+          [
+            { buffer: element.tile as Buffer, index: [variable(i), from] },
+            b.place(from, variable(j)),
+            { buffer: sums, index: [variable(i), variable(j)] },
+          ],
+          [imin(int(ROWS), sub(this.#shape.rows, variable(i))), depth, int(OVER_TILE), int(1), int(b.stride), int(columns), int(1)],
+        );
+      const columnsOf = (body: Stmt): Stmt => loop(j, int(0), int(b.columns), [body], "serial", COLUMNS);
+      if (!this.ranges) return [...out, columnsOf(loop(i, int(0), this.#shape.rows, [block(int(0), this.#width)], "serial", ROWS))];
+      const some = (from: Expr, to: Expr) => ifS(apply("lt", "bool", from, to), [columnsOf(block(from, sub(to, from)))]);
+      return [...out, this.#groups((first, from, to) => [letS(i, first), some(from, to)])];
     });
   }
   #scattered(fold: TileFold, element: Kept, at: Expr, sums: Buffer): Stmt {
@@ -327,9 +369,9 @@ class TileLoops {
     const here = local(place, "int");
     const inside = apply("and", "bool", apply("le", "bool", int(0), here), apply("lt", "bool", here, n.extent));
     const value = load(element.tile as Buffer, [variable(r), variable(l)]);
-    return loop(r, int(0), this.#shape.rows, [
+    return this.#rows(r, (from, to) => [
       ...this.s.rows.lets([at], variable(r)),
-      loop(l, int(0), this.#width, [
+      loop(l, from, to, [
         ...this.#laneLets([at], variable(r), variable(l)),
         letS(place, this.#shape.one(at, variable(r), variable(l))),
         ifS(inside, [storeS(sums, [variable(r), here], apply("add", "real", load(sums, [variable(r), here]), value))]),
