@@ -123,6 +123,10 @@ const UNITS = 64;
 let fresh = 0;
 /** A name that no other loop has. */
 export const freshName = (stem: string): string => `${stem}_${fresh++}`;
+/** Names are new within a kernel: its text does not depend on what was scheduled before. */
+export const restartNames = (): void => {
+  fresh = 0;
+};
 
 /** Runs the body for all indices of `spans`, divided among threads. As many leading spans as it takes for an even
  *  division become one loop. */

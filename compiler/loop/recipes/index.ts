@@ -3,6 +3,7 @@ import type { Nest } from "../../lower/nest.js";
 import type { Kernel, Stmt } from "../ir.js";
 import type { Limits } from "../limits.js";
 import { place } from "../place.js";
+import { restartNames } from "../spans.js";
 import type { Interval } from "../terms.js";
 import { verifyKernel } from "../verify.js";
 import { contraction } from "./contraction.js";
@@ -17,6 +18,7 @@ const recipes: Recipes = { map: pointwise, row, contract: contraction, tiles, sc
 
 /** `outer`: the plan's run-time extents and loop counters, for the verifier. */
 export function scheduled(nest: Nest, limits: Limits, outer?: ReadonlyMap<string, Interval>): Kernel {
+  restartNames();
   const recipe = recipes[nest.form] as (n: Nest, l: Limits) => readonly Stmt[]; // the record's key and the nest's form agree
   const kernel = { name: nest.name, nodes: nest.nodes, body: recipe(nest, limits) };
   verifyKernel(kernel, outer);
