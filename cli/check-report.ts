@@ -1,10 +1,22 @@
 // The report of `check`, for people and as JSON.
-import { type Boundary, type Checked, type Count, type ExtentsByName, excerpt, type Half, type Halves, type Verdict } from "../index.js";
+import {
+  type Boundary,
+  type Checked,
+  type Count,
+  type Diagnosis,
+  type ExtentsByName,
+  excerpt,
+  type Half,
+  type Halves,
+  type Verdict,
+} from "../index.js";
 import { table } from "./table.js";
 import { amount, countText, mebibytes, placeText } from "./verdict-text.js";
 
 export interface Head {
   readonly expression: string;
+  /** Of the expression and its gradients. */
+  readonly diagnoses: readonly Diagnosis[];
   readonly halves: Halves;
   readonly sequences: readonly string[];
   readonly verdict: Verdict;
@@ -33,7 +45,7 @@ const shape = (axes: object): string =>
     .join(", ") || "a number";
 
 /** Types and axes, and the verdict on the fusion. */
-export function verdictText({ expression, halves, sequences, verdict: v, fused }: Head): string {
+export function verdictText({ expression, diagnoses, halves, sequences, verdict: v, fused }: Head): string {
   const tensor = ([name, x]: readonly [string, { readonly dtype: string; readonly axes: object }]) => ({ name, dtype: x.dtype, axes: shape(x.axes) });
   const columns = [
     { head: "", cell: (r: { readonly name: string }) => `  ${r.name}`, words: true },
@@ -60,6 +72,12 @@ export function verdictText({ expression, halves, sequences, verdict: v, fused }
     ],
     rows,
   );
+  const stopped = diagnoses.filter((d) => d.kind === "stopped");
+  const warnings = diagnoses.filter((d) => d.kind === "warning");
+  const told = ({ place, message, hint }: Diagnosis): readonly string[] => {
+    const at = place ? [place] : [];
+    return [`  ${placeText(at)} ${message}`, ...frame(at), `    → ${hint}`];
+  };
   const t = v.temporaries.both;
   const growth = t.scales.length > 1 ? `, growing like T^${t.exponent.toFixed(2)} with ${sequences.join(", ")}` : "";
   const scratch = v.scratchBytesPerThread === null ? "" : `, and ${mebibytes(v.scratchBytesPerThread)} MiB for each thread`;
@@ -76,14 +94,13 @@ export function verdictText({ expression, halves, sequences, verdict: v, fused }
     `  temporaries: ${mebibytes(t.bytes[0] as number)} MiB${growth}; dense ${mebibytes(v.dense.bytes)} MiB${scratch}`,
     "",
     fused ? fusedText(v) : "Not fused: what is stored grows like the square of the sequences",
+    ...stopped.flatMap(told),
     ...v.quadratic.flatMap((q) => {
-      const stopped = q.stopped.map((w) => `    stopped at ${placeText(w.places)}: ${w.reason}`);
-      return [
-        `  ${q.value.buffer.name} ${mebibytes(q.bytes)} MiB ${placeText(q.value.places)}`,
-        ...frame(q.value.places),
-        ...(stopped.length > 0 ? stopped : q.readings.map((r) => `    ${r}`)),
-      ];
+      const why =
+        stopped.length > 0 ? [] : q.stopped.length > 0 ? q.stopped.map((w) => `stopped at ${placeText(w.places)}: ${w.reason}`) : q.readings;
+      return [`  stored: ${q.value.buffer.name}, ${mebibytes(q.bytes)} MiB ${placeText(q.value.places)}`, ...why.map((t) => `    ${t}`)];
     }),
+    ...(warnings.length > 0 ? ["", "Warnings", ...warnings.flatMap(told)] : []),
     ...boundaryText("forward", v.forward),
     ...boundaryText("backward", v.backward),
   ].join("\n");
@@ -198,6 +215,7 @@ export function reportJson(r: Report): object {
     inputs: Object.fromEntries(Object.entries(r.halves.forward.inputs).map(([name, x]) => [name, { dtype: x.dtype, axes: x.axes }])),
     outputs: Object.fromEntries(outputsOf(r.halves)),
     sequences: r.sequences,
+    diagnoses: r.diagnoses.map(({ kind, place, message, hint }) => ({ kind, place: place ?? null, message, hint })),
     fused: r.fused,
     forward: half(v.forward),
     backward: half(v.backward),

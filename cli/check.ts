@@ -7,6 +7,7 @@ import {
   Checker,
   CompileError,
   DeviceError,
+  diagnosesOf,
   type ExtentsByName,
   type Halves,
   halvesOf,
@@ -82,7 +83,7 @@ async function run(place: string, flags: Flags): Promise<number> {
   const judged = judge(s, flags.sequences);
   if (isLeft(judged)) return report(judged.left, flags.json);
   const { halves, sequences, verdict: v } = judged.right;
-  const head = { expression: place, halves, sequences, verdict: v, fused: v.quadratic.length === 0 };
+  const head = { expression: place, diagnoses: diagnosesOf(halves.both), halves, sequences, verdict: v, fused: v.quadratic.length === 0 };
   if (!flags.json) result(verdictText(head));
 
   let runs: readonly Run[] = [];

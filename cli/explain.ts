@@ -23,7 +23,7 @@ export function addExplain(program: Command, exit: (code: number) => void): void
       "Shows every stage of the compiler on an expression in a file of yours: the graph as written and after each pass, what has memory and why, the nests, their loops, and the kernels between barriers. An arrow gives the line of yours that a value comes from. Nothing is run.",
     )
     .argument("<file#export>", "a JavaScript or TypeScript module and the name it exports the expression by")
-    .addOption(new Option("--stage <name>", "one stage alone: written, a pass, memory, nests, loops or kernels"))
+    .addOption(new Option("--stage <name>", "one stage alone: written, a pass, memory, nests, loops, kernels or warnings"))
     .addOption(
       new Option("--inputs <sizes>", "axes and sizes of a formula's inputs, by input; those left out get usual sizes").default("", "usual sizes"),
     )

@@ -1,7 +1,7 @@
 // `mallard kernels FILE#export`: the kernels that an expression compiles to, as text.
 import { type Command, Option } from "commander";
 import { isLeft } from "fp-ts/lib/Either.js";
-import { exportTargets } from "../index.js";
+import { authored, exportTargets } from "../index.js";
 import { exportTo } from "./export.js";
 import { EXIT, jsonResult, report, result } from "./output.js";
 import { type Kernel, kernelsOf, TARGETS, type TargetName } from "./print-kernels.js";
@@ -64,6 +64,12 @@ async function run(place: string, flags: Flags): Promise<number> {
 
 function show(kernels: readonly Kernel[], place: string, flags: Flags): number {
   if (flags.json) jsonResult({ expression: place, target: flags.target, kernels });
-  else result(kernels.map((k) => `// ─── ${k.name} ───\n${k.source.trimEnd()}\n`).join("\n"));
+  else result(kernels.map((k) => `// ─── ${k.name}${from(k)} ───\n${k.source.trimEnd()}\n`).join("\n"));
   return EXIT.ok;
+}
+
+/** ` ← alibi.ts:7`. */
+function from({ places = [] }: Kernel): string {
+  const lines = [...new Set(places.map(authored).map((p) => `${p.file.split(/[/\\]/).at(-1)}:${p.line}`))];
+  return lines.length === 0 ? "" : ` ← ${lines.join(", ")}`;
 }

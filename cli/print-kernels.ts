@@ -20,6 +20,8 @@ export type TargetName = (typeof TARGETS)[number];
 export interface Kernel {
   readonly name: string;
   readonly source: string;
+  /** Where the author wrote what it computes; a compiled program no longer knows. */
+  readonly places?: readonly { readonly file: string; readonly line: number; readonly column: number }[];
 }
 export type Printable =
   | { readonly kind: "formula"; readonly formula: FormulaLike; readonly sizes: Readonly<Record<string, Sizes>> }

@@ -2,6 +2,7 @@
 // its fusion, from the same expression at three sizes.
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import { type Count, type CountedKernel, countedKernels, countOf } from "../compiler/explain/count.js";
+import { type Diagnosis, diagnose } from "../compiler/explain/diagnose.js";
 import { exponentOf, type Growth, growthOf, temporaryBytes } from "../compiler/explain/growth.js";
 import { kernelsIn, neededFor } from "../compiler/explain/kernels.js";
 import { graphText, planStages, type Stage, stage } from "../compiler/explain/stages.js";
@@ -36,6 +37,14 @@ export function planOf(x: Expression, o: PlanOptions = {}): Either<CompileError,
   return isLeft(plan) ? left(new CompileError([plan.left])) : plan;
 }
 
+const diagnosisText = (all: readonly Diagnosis[]): string =>
+  all
+    .map(({ kind, place, message, hint }) => {
+      const p = place && authored(place);
+      return `${kind}: ${message}${p ? `  ← ${p.file}:${p.line}:${p.column}` : ""}\n  → ${hint}`;
+    })
+    .join("\n") || "none";
+
 /** Each stage of the compiler on this expression, as text. */
 export function stagesOf(x: Expression): Either<CompileError, readonly Stage[]> {
   const written = flatten(x.out).map(({ node }) => node);
@@ -44,7 +53,9 @@ export function stagesOf(x: Expression): Either<CompileError, readonly Stage[]> 
   const passes = runGraphPasses(written, { watch });
   if (isLeft(passes)) return left(new CompileError(passes.left));
   const plan = planOf(x);
-  return isLeft(plan) ? plan : right([...stages, ...planStages(plan.right, authored)]);
+  if (isLeft(plan)) return plan;
+  const warnings = stage("warnings", "what is hardly meant, and what prevents a fusion", () => diagnosisText(diagnose(written)));
+  return right([...stages, ...planStages(plan.right, authored), warnings]);
 }
 
 export interface Temporaries {

@@ -1,5 +1,7 @@
 // compile: an expression as something that runs. The result tree has arrays for tensors and numbers for scalars.
 import { type Either, isLeft, left, map, right } from "fp-ts/lib/Either.js";
+import { kernelsIn } from "../compiler/explain/kernels.js";
+import { placesOfNest } from "../compiler/explain/stages.js";
 import { lower } from "../compiler/lower/lower.js";
 import { showPlan } from "../compiler/lower/show.js";
 import type { Plan } from "../compiler/plan.js";
@@ -10,6 +12,7 @@ import { type WgslProgram, wgsl } from "../compiler/targets/wgsl/index.js";
 import { ArgumentError } from "../dsl/errors.js";
 import type { AnyTensor, Tree } from "../dsl/index.js";
 import type { Leaf } from "../dsl/node.js";
+import type { Place } from "../dsl/places.js";
 import { isNode } from "../dsl/tensor.js";
 import { flatten } from "../dsl/tree.js";
 import { CompileError, passed } from "./backend.js";
@@ -117,20 +120,29 @@ const printers = {
 export type PrintedTarget = keyof typeof printers;
 export const printedTargets = Object.keys(printers) as readonly PrintedTarget[];
 
-/** The text of every kernel of `out` as a function of `inputs` on a target; needs no compiler and no device. Left says
+/** The text of every kernel of `out` as a function of `inputs` on a target, and where the author wrote what it computes;
+ *  needs no compiler and no device. Left says
  *  which kernel the target cannot print. Throws CompileError for what is wrong with the expression. */
 export function kernelsOf(
   inputs: Readonly<Record<string, AnyTensor>>,
   out: Tree,
   target: PrintedTarget,
-): Either<TargetError, { readonly kernels: readonly Kernel[]; readonly plan: string }> {
+): Either<TargetError, { readonly kernels: readonly (Kernel & { readonly places: readonly Place[] })[]; readonly plan: string }> {
   const found = flatten(out);
   const outputs = Object.fromEntries(found.map(({ path, node }) => [path || "out", node]));
   const p = passed({ name: "program", inputs: inputLeaves(inputs), outputs, updates: [] });
   if (isLeft(p)) throw p.left;
   const plan = lower(p.right.program, { tiles: target === "c" });
   if (isLeft(plan)) throw new CompileError([plan.left]);
-  return map((kernels: readonly Kernel[]) => ({ kernels, plan: showPlan(plan.right) }))(printers[target](plan.right));
+  const nests = kernelsIn(plan.right).flatMap((k) => k.nests);
+  /** Of the nest that a kernel is, or is a part of. */
+  const placesOf = (kernel: string) => {
+    const own = nests.filter((n) => n.name === kernel || kernel.startsWith(`${n.name}_`)).sort((a, b) => b.name.length - a.name.length)[0];
+    return own ? placesOfNest(plan.right, own) : [];
+  };
+  return map((kernels: readonly Kernel[]) => ({ kernels: kernels.map((k) => ({ ...k, places: placesOf(k.name) })), plan: showPlan(plan.right) }))(
+    printers[target](plan.right),
+  );
 }
 
 /** The leaves behind a record of inputs. */

@@ -37,11 +37,15 @@ export function countedKernels(plan: Plan, growth: Growth | null, forward: reado
     plan,
     forward.flatMap((name) => plan.outputs[name] ?? []),
   );
+  const ends = new Set(Object.entries(plan.outputs).flatMap(([name, b]) => (forward.includes(name) ? [] : [b])));
   const passes = (n: Nest) => (growth ? growth.passes(n) : n.form === "tiles" ? 1 : 0);
   const roles = growth ? rolesOf(plan, growth, isForward) : new Map<Nest, Role>();
   return kernelsIn(plan).flatMap((kernel) => {
-    // A kernel may hold nests of both halves: it counts in each.
-    const halves = [kernel.nests.filter((n) => isForward.has(n)), kernel.nests.filter((n) => !isForward.has(n))];
+    // A kernel may hold nests of both halves, and a nest gradients beside the output that it computes: it counts in each.
+    const halves = [
+      kernel.nests.filter((n) => isForward.has(n)),
+      kernel.nests.filter((n) => !isForward.has(n) || storesOf(n).some((s) => ends.has(s.buffer))),
+    ];
     return halves.flatMap((nests, half) => {
       if (nests.length === 0) return [];
       const work = nests.map(workOf);

@@ -64,7 +64,8 @@ describe("the verdict alone", () => {
     const told = await mallard(args, { cwd: folder.path });
     expect(told.code).toBe(0);
     expect(told.stdout).toContain("Not fused: what is stored grows like the square of the sequences");
-    expect(told.stdout).toMatch(/stopped at \(variants\.ts:13:17\): .*scan/);
+    expect(told.stdout).toMatch(/\(variants\.ts:13:17\) .*is stored whole.*: the scan over key .*\n +13 \| .*cumsum.*\n +\| +\^\n +→ /);
+    expect(told.stdout).toMatch(/stored: \w+, 4\.00 MiB \(variants\.ts:13:17\)/);
     const strict = await mallard([...args, "--fused"], { cwd: folder.path });
     expect([strict.code, strict.stdout.trimEnd().split("\n").at(-1)]).toEqual([1, "Failed: it is not fused"]);
   });
@@ -124,7 +125,7 @@ describe("explain", () => {
     const stages = Array.from(stdout.matchAll(/^─── (\w+): /gm), (m) => m[1] as string);
     expect(stages[0]).toBe("written");
     for (const s of ["read", "grad", "simplify", "sink"]) expect(stages).toContain(s);
-    expect(stages.slice(-4)).toEqual(["memory", "nests", "loops", "kernels"]);
+    expect(stages.slice(-5)).toEqual(["memory", "nests", "loops", "kernels", "warnings"]);
     expect(stdout).toMatch(/= map\(.*\) \[key\] <= \[query\] \? s - slope \* \(\[query\] - \[key\]\) : -Infinity {2}← variants\.ts:7/);
     expect(stdout).toMatch(/kernel 1\n {2}\w+: tiles {2}← .*variants\.ts:8/);
   });
@@ -144,7 +145,7 @@ test("a stage that there is not: the nearest, and all", async () => {
   const { code, stderr } = await mallard(["explain", "variants.ts#causal", "--stage", "nest"], { cwd: folder.path });
   expect(code).toBe(2);
   expect(stderr).toMatch(
-    /^error: there is no stage "nest" \(did you mean "nests"\?\)\n {2}→ the stages are written, read, .*, nests, loops, kernels\n$/,
+    /^error: there is no stage "nest" \(did you mean "nests"\?\)\n {2}→ the stages are written, read, .*, nests, loops, kernels, warnings\n$/,
   );
 });
 
