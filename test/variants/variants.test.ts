@@ -18,6 +18,14 @@ const formOf =
   (name: string): Form =>
   (x) =>
     (dense[name] as (typeof dense)[string])(x, SPAN);
+/** What has no bar at scores of 10⁴, and why. */
+const conditioned: Readonly<Record<string, string>> = {
+  "stick-breaking": "a sum of logarithms near 10⁴ has an error of 10⁻² in whatever order, and its exponential is the weight",
+  // To be removed when an operand has the same factors in every kernel that makes the scores again.
+  "qk-norm": "gains join the side that is rows, so the backward pass makes scores of other bits than the forward",
+  "tensor-product": "so do the numbers 1/R",
+  simplicial: "of three factors two are multiplied first, and which two depends on the side that is rows",
+};
 /** Extents within the setting's. */
 const within = (s: Setting, batch: number, rows: number, cols: number): Extents => {
   const r = Math.min(rows, s.rows);
@@ -89,7 +97,7 @@ describe.skipIf(!(await needs("compiler")))("native", () => {
     });
     afterAll(() => c[Symbol.dispose]());
 
-    it(`is within the bar at ${10 * rounds} shapes`, async () => {
+    it(`is within the bar at ${10 * rounds} shapes`, { timeout: 120_000 * rounds }, async () => {
       const found: string[] = [];
       for (const [i, e] of shapes(s, rounds, seed).entries()) {
         const { data, reference } = decided(form, c, (attempt) => c.draw(e, seed + 101 * i + 7919 * attempt));
@@ -98,11 +106,16 @@ describe.skipIf(!(await needs("compiler")))("native", () => {
       expect(found.slice(0, 8).join("\n")).toBe("");
     });
 
-    it("has no NaN where scores are 10⁴", async () => {
-      const d = c.draw(within(s, 2, 67, 71), seed);
+    // Rows are one-hot or nearly so: what is made again for the backward pass has to be the forward's, bit for bit.
+    it("is within the bar, and finite, where scores are 10⁴", async () => {
       const large = (of: string, x: Float64Array) => (["q", "qc", "qr", "bq"].includes(of) ? x.map((v) => Math.fround(v * 5000)) : x);
-      const data = { ...d, inputs: Object.fromEntries(Object.entries(d.inputs).map(([of, x]) => [of, large(of, x)])) };
-      for (const [of, x] of Object.entries(await c.run(data))) expect([...x].filter((v) => !Number.isFinite(v)).length, of).toBe(0);
+      const { data, reference } = decided(form, c, (attempt) => {
+        const d = c.draw(within(s, 2, 67, 71), seed + attempt);
+        return { ...d, inputs: Object.fromEntries(Object.entries(d.inputs).map(([of, x]) => [of, large(of, x)])) };
+      });
+      const got = await c.run(data);
+      for (const [of, x] of Object.entries(got)) expect([...x].filter((v) => !Number.isFinite(v)).length, of).toBe(0);
+      if (!(name in conditioned)) expect(faults(form, c, data, reference, got).join("\n")).toBe("");
     });
 
     it("has the same bits for an element in batches of 1, 3 and 7", async () => {

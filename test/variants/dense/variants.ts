@@ -146,10 +146,8 @@ export const dense: Readonly<Record<string, Dense>> = {
       past,
     );
   }),
-  "talking-heads": given<QKV | "L" | "M">(({ q, k, v, L, M }) => {
-    const P = softmax(keep(contract(scores(q, k), L, "head"), past), "key");
-    return contract(contract(P, M, "map"), v, "key");
-  }),
+  // Σ_m M_mh (P_m V_h)
+  "talking-heads": given<QKV | "L" | "M">(({ q, k, v, L, M }) => contract(attention(contract(scores(q, k), L, "head"), v, past), M, "map")),
   gated: given<QKV | "x" | "w">(({ q, k, v, x, w }, span) => mul(causal({ q, k, v }, span), sigmoid(contract(x, w, "model")))),
   retention: given<QKV | "gamma">(({ q, k, v, gamma }) => {
     const s = contract(q, k, "dim");
