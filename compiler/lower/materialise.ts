@@ -257,7 +257,7 @@ function epilogues(
     if (n.op !== "fold" || n.args.length !== 1 || pinned.has(n) || !stored.has(n) || tiled.folds.has(n)) continue;
     let last: Node = n;
     const chain: Node[] = [];
-    for (let u = onlyUser(last); u && hostable(u, n) && !tiled.near.has(u); u = onlyUser(last)) {
+    for (let u = onlyUser(last); u && hostable(u, n) && !tiled.near.has(u) && !tiled.inline.has(u); u = onlyUser(last)) {
       last = u;
       chain.push(u);
       if (pinned.has(last) || stored.has(last)) break;
