@@ -3,7 +3,7 @@ import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { type Either, left, right } from "fp-ts/lib/Either.js";
 
-export const PARTS = ["gemm", "step", "compile"] as const;
+export const PARTS = ["gemm", "attention", "step", "compile"] as const;
 export type Part = (typeof PARTS)[number];
 export const SIZES = ["micro", "tiny", "small"] as const;
 export type Size = (typeof SIZES)[number];
@@ -23,12 +23,13 @@ export interface Arguments {
   readonly help: boolean;
 }
 
-export const HELP = `npm run bench -- [gemm|step|compile|all|profile] [options]
+export const HELP = `npm run bench -- [gemm|attention|step|compile|all|profile] [options]
 
   gemm      matrix products against OpenBLAS, and the machine's own peak
+  attention variants of attention, forward and backward, against PyTorch's fastest form of each
   step      a training step of the decoder against PyTorch, eager and compiled
   compile   from a process's start to its first step, with an empty and a filled cache, against torch.compile
-  all       these three (default)
+  all       these four (default)
   profile   our own step, kernel by kernel
 
   --size micro|tiny|small   the decoder (default tiny)

@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isLeft } from "fp-ts/lib/Either.js";
 import { type Arguments, HELP, type Part, readArguments } from "./arguments.js";
+import { attention } from "./attention.js";
 import { compile } from "./compile.js";
 import { gemm } from "./gemm.js";
 import type { Context, Outcome } from "./parts.js";
@@ -11,7 +12,7 @@ import { profile, profileText } from "./profile.js";
 import { asMarkdown, asText, load, machine, type Report } from "./results.js";
 import { step } from "./step.js";
 
-const parts: Readonly<Record<Part, (c: Context) => Promise<Outcome>>> = { gemm, step, compile };
+const parts: Readonly<Record<Part, (c: Context) => Promise<Outcome>>> = { gemm, attention, step, compile };
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
 async function run(args: Arguments): Promise<void> {

@@ -2,25 +2,30 @@
 // the same constants, mean cross-entropy, f32), and matrix products over state that stays on the device.
 import {
   type AnyTensor,
+  compileIn,
   crossEntropy,
   dot,
   each,
   gain,
+  grad,
   input,
   inputLeaves,
   map,
   mean,
   model,
+  mul,
   type Session,
   type SessionProgram,
   startTraining,
+  sum,
   type TrainingPrograms,
   type TrainingSpec,
   trainingPrograms,
   weight,
 } from "../index.js";
-import { adamw, transformer } from "../models/index.js";
+import { adamw, alibi, causal, documents, softCap, transformer, window } from "../models/index.js";
 import type { ModelConfig } from "../trainer.js";
+import type { AttentionSizes, AttentionVariant } from "./peers.js";
 
 type Node = TrainingSpec["loss"];
 type Leaf = TrainingPrograms["params"][number];
@@ -87,6 +92,29 @@ export async function openProduct(session: Session, n: number): Promise<SessionP
     outputs: {},
     updates: [{ leaf: leafOf(c), value: nodeOf(product.bound({})) }],
   });
+}
+/** Attention, and the gradients of Σ out·g: with tensors that are given, and results that are handed out, at each run. */
+export async function openAttention(session: Session, variant: AttentionVariant, s: AttentionSizes & { readonly cap: number }) {
+  const { head, time, dim } = s;
+  const qkv = { q: input({ head, query: time, dim }), k: input({ head, key: time, dim }), v: input({ head, key: time, value: dim }) };
+  const more = { m: input({ head }), doc: input({ time }, "i32") };
+  const g = input({ head, query: time, value: dim });
+  const forms = {
+    causal: () => causal(qkv),
+    window: () => window(s.window)(qkv),
+    alibi: () => alibi({ ...qkv, m: more.m }),
+    "soft-cap": () => softCap(s.cap)(qkv),
+    documents: () => documents({ ...qkv, doc: more.doc }),
+  };
+  const reads: readonly (keyof typeof more)[] = variant === "alibi" ? ["m"] : variant === "documents" ? ["doc"] : [];
+  const out = forms[variant]();
+  const d = grad(sum(mul(out, g), "head", "query", "value"), qkv);
+  const given = { ...qkv, ...Object.fromEntries(reads.map((name) => [name, more[name]])) };
+  return {
+    reads,
+    forward: await compileIn(session, given, { out }),
+    both: await compileIn(session, { ...given, g }, { out, dq: d.q, dk: d.k, dv: d.v }),
+  };
 }
 /** One addition: what a run costs beside its kernels. */
 export async function openNothing(session: Session): Promise<SessionProgram> {

@@ -69,6 +69,40 @@ export async function torch(mode: Mode, s: ModelConfig, threads: number, folder:
     return left(`${name}: ${python}: ${reason(e)} (python3 -m venv DIR && DIR/bin/pip install torch, then --peers DIR)`);
   }
 }
+export const ATTENTION = ["causal", "window", "alibi", "soft-cap", "documents"] as const;
+export type AttentionVariant = (typeof ATTENTION)[number];
+export interface AttentionSizes {
+  readonly head: number;
+  readonly time: number;
+  readonly dim: number;
+  readonly window: number;
+}
+export interface TorchAttention {
+  /** Of size 0 it runs forward, of size 1 forward and backward. */
+  readonly contestant: Contestant;
+  /** The forms that are fastest here. */
+  readonly forward: string;
+  readonly both: string;
+}
+export async function torchAttention(
+  variant: AttentionVariant,
+  s: AttentionSizes,
+  threads: number,
+  folder: string | null,
+): Promise<Either<string, TorchAttention>> {
+  const python = folder === null ? "python3" : join(folder, "bin/python");
+  const sizes = [s.head, s.time, s.dim, s.window].map(String);
+  const lines = new Lines("PyTorch", python, [source("torch_attention.py"), "--threads", String(threads), variant, ...sizes]);
+  try {
+    const about: unknown = JSON.parse(await lines.line());
+    if (typeof about !== "object" || about === null || !("system" in about && "forward" in about && "both" in about))
+      throw new Error("its first line is not its own");
+    return right({ contestant: peer(String(about.system), "", lines), forward: String(about.forward), both: String(about.both) });
+  } catch (e) {
+    lines.close();
+    return left(`PyTorch: ${python}: ${reason(e)} (python3 -m venv DIR && DIR/bin/pip install torch, then --peers DIR)`);
+  }
+}
 /** The present contestants; what is missing is said. */
 export function present<T>(found: readonly Either<string, T>[], skip: (line: string) => void): readonly T[] {
   return found.flatMap((f) => {
