@@ -103,8 +103,8 @@ function draw(
 function runsOf(kind: Kind, free: readonly string[], runs: number, turn: number): readonly ExtentsByName[] {
   if (kind.startsWith("fixed") || free.length === 0) return [{}];
   return Array.from({ length: Math.min(runs, LENGTHS.length) }, (_, i) => {
-    // Every other run has sequences of different lengths.
-    const at = (k: number) => LENGTHS[(i + (kind === "apart" && (i + turn) % 2 === 1 ? 3 * k : 0)) % LENGTHS.length] as number;
+    // Every other run has sequences of different lengths; the first, from which magnitudes are known, has not.
+    const at = (k: number) => LENGTHS[(i + (kind === "apart" && i % 2 === 1 ? (3 + turn) * k : 0)) % LENGTHS.length] as number;
     return kind === "same" ? { [free[0] as string]: at(0) } : Object.fromEntries(free.map((a, k) => [a, at(k)]));
   });
 }
