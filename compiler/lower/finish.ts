@@ -3,6 +3,7 @@
 import { argsOf, type FoldNode, type Node } from "../../dsl/node.js";
 import { isPointwise } from "../graph/quadratic.js";
 import { dependents, partsOf, waitsFor } from "./dependence.js";
+import { finishes, pretended } from "./pretend.js";
 import type { Regions } from "./regions.js";
 import type { Draft, TileKernel, Tiling } from "./tile-kernel.js";
 import { unviewed } from "./unview.js";
@@ -19,11 +20,12 @@ export function finished(
 ): { readonly kernels: readonly TileKernel[]; readonly of: ReadonlyMap<Node, TileKernel> } {
   const place = new Map<Node, Draft>();
   for (const d of drafts) for (const f of [...d.folds.flat(), ...d.quads]) place.set(f, d);
+  const memory = pretended(r, q);
   const hosts = new Map<Draft, Node[]>(drafts.map((d) => [d, []]));
   for (const n of r.order) {
     if (!stored.has(n) || place.has(n) || q.sides.has(n) || q.joined.has(n) || !(isPointwise(n) || n.op === "view")) continue;
     const d = hostOf(n, place, r);
-    if (!d) continue;
+    if (!d || !finishes(n.op === "view" ? n.args[0] : n, d.folds, d.shape, memory)) continue;
     (hosts.get(d) as Node[]).push(n);
     place.set(n, d);
     // Another kernel would have finished it: that one stores its own result then.

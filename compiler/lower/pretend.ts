@@ -58,15 +58,34 @@ export function pretended(r: Regions, q: Quadratics): Memory {
 }
 /** The fault that keeps these folds from being one kernel. */
 export function buildable(folds: readonly (readonly FoldNode[])[], shape: TileShape, memory: Memory): string | undefined {
+  return faultOf(() => void built(folds, shape, memory));
+}
+/** Can their kernel finish a value, from its results and what each row has besides? */
+export function finishes(value: Node, folds: readonly (readonly FoldNode[])[], shape: TileShape, memory: Memory): boolean {
+  let alone = true;
+  const fault = faultOf(() => {
+    const b = built(folds, shape, memory);
+    const { dots } = b;
+    const before = dots.length;
+    b.access.value(value, b.resultAt(value.axes).at);
+    alone = dots.length === before;
+  });
+  return fault === undefined && alone;
+}
+function built(folds: readonly (readonly FoldNode[])[], shape: TileShape, memory: Memory): TileBuilder {
   let fresh = 0;
   const naming: Naming = {
     axis: (name, extent): Axis => ({ v: `${name}_${fresh++}`, extent }),
     local: (n) => `x${n.id}_${fresh++}`,
     monoid: (n, components) => ({ names: components, empty: [], combine: [], kind: kindOf(n.monoid) }),
   };
+  const b = new TileBuilder(shape, memory, naming);
+  for (const fields of folds) b.add(fields, Object.keys((fields[0] as FoldNode).monoid.empty));
+  return b;
+}
+function faultOf(f: () => void): string | undefined {
   try {
-    const b = new TileBuilder(shape, memory, naming);
-    for (const fields of folds) b.add(fields, Object.keys((fields[0] as FoldNode).monoid.empty));
+    f();
     return undefined;
   } catch (error) {
     if (error instanceof NoTile) return error.message;

@@ -1,12 +1,13 @@
 // Folds that kernels of tiles make again for their own sides rather than wait for another kernel: a norm of each query, a
 // row's sum of products, and the point-wise values between them and the tiles.
+import { kindOf } from "../../dsl/derivative/monoid.js";
 import { argsOf, type Node } from "../../dsl/node.js";
 import { isPointwise } from "../graph/quadratic.js";
 import { maxOf } from "./expr.js";
 import type { Quadratics } from "./quadratics.js";
 import type { Regions } from "./regions.js";
 import type { Tiling } from "./tile-kernel.js";
-import { extentOf } from "./tiles.js";
+import { extentOf, UNROLLED } from "./tiles.js";
 
 /** Elements that a fold of one side may have and still be made again by each kernel that reads it. */
 const SHORT = 512;
@@ -20,14 +21,17 @@ export function smallFolds(r: Regions, q: Quadratics): ReadonlySet<Node> {
   if (q.folds.length === 0) return out;
   // What is the same for all rows of a batch is neither side's: it is stored, for both.
   const either = new Set([...q.sides.values()].flatMap((s) => [...s.left, ...s.right]));
+  const indices = new Set([...q.sides.keys()].flatMap((n) => (n.op === "fold" ? Object.keys(n.axes) : [])));
   for (const n of r.order) {
     if (n.op !== "fold" || n.args.length !== 1 || folds.has(n) || q.sides.has(n) || both(n) || !Object.keys(n.axes).some((a) => either.has(a)))
       continue;
-    const length = n.over.reduce((p, o) => p * maxOf(extentOf(n, o)), 1);
-    // A contraction has more results than a fold has rows: that one is stored.
-    const rows = Object.keys(n.axes).length;
+    const extents = n.over.map((o) => extentOf(n, o));
+    const length = extents.reduce<number>((p, e) => p * maxOf(e), 1);
+    // Written out, it may stand anywhere; else it is a value of one side, at each index of that side and of the batch.
+    const unrolled = length <= UNROLLED && kindOf(n.monoid) === "sum" && extents.every((e) => typeof e === "number");
+    const axes = Object.keys(n.axes);
     const read = Math.max(...argsOf(n).flatMap((a) => pointwiseSources(a).map((s) => Object.keys(s.axes).length)), 0);
-    if (length <= 8 || (length <= SHORT && rows < read)) out.add(n);
+    if (unrolled || (length <= SHORT && axes.length < read && axes.every((a) => indices.has(a)))) out.add(n);
   }
   return out;
 }

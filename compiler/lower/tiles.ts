@@ -54,6 +54,8 @@ export class TileBuilder {
   readonly #members = new Map<Node, Member>();
   readonly #made = new Map<string, Expr>();
   readonly #kinds = new Map<string, "tile" | "row" | "over" | "bind">();
+  /** All variables of this kernel's loops. */
+  readonly #vars = new Set<string>();
   readonly #rowVars: ReadonlySet<string>;
   readonly #overVars: ReadonlySet<string>;
 
@@ -62,7 +64,7 @@ export class TileBuilder {
     memory: Memory,
     readonly naming: Naming,
   ) {
-    const make = (names: readonly string[]) => names.map((a) => naming.axis(a, shape.extents[a] as Extent));
+    const make = (names: readonly string[]) => names.map((a) => this.#axis(a, shape.extents[a] as Extent));
     [this.batch, this.rows, this.over] = [make(shape.batch), make(shape.rows), make(shape.over)];
     const pairs = [
       [shape.batch, this.batch],
@@ -75,11 +77,16 @@ export class TileBuilder {
     this.access = new Access(memory, new Map(), (n, at, inside) => this.#own(n, at, inside));
   }
 
+  #axis(name: string, extent: Extent): Axis {
+    const a = this.naming.axis(name, extent);
+    this.#vars.add(a.v);
+    return a;
+  }
   /** The axis of results that have it beside batch and rows; one a name, so that folds share loops. */
   nAxis(name: string, extent: Extent): Axis {
     let a = this.#n.get(name);
     if (!a) {
-      a = this.naming.axis(name, extent);
+      a = this.#axis(name, extent);
       this.#n.set(name, a);
     }
     return a;
@@ -238,7 +245,7 @@ export class TileBuilder {
     return made;
   }
   #inner(n: FoldNode): { readonly axes: readonly Axis[]; readonly at: Indices } {
-    const axes = n.over.map((o) => this.naming.axis(o, extentOf(n, o)));
+    const axes = n.over.map((o) => this.#axis(o, extentOf(n, o)));
     return { axes, at: Object.fromEntries(n.over.map((o, i) => [o, variable((axes[i] as Axis).v)])) };
   }
   #dot(n: FoldNode, at: Indices, inside: Expr): Expr {
@@ -294,6 +301,9 @@ export class TileBuilder {
     const element = toReal(this.access.value(x, { ...at, ...k.at }, inside));
     const r = this.#reads(element);
     if (r.tile || r.bind || (r.row && r.over)) throw new NoTile("a fold inside an operand differs for each pair");
+    const known = new Set([...this.batch, ...this.rows, ...this.over, ...k.axes].map((a) => a.v));
+    if ([...variables(element)].some((v) => this.#vars.has(v) && !known.has(v)))
+      throw new NoTile("a fold inside is different at each of the result's own axes");
     const name = this.naming.local(n);
     this.sides.push({ name, of: r.over ? "over" : "rows", fold: k.axes, monoid, element });
     this.#kinds.set(name, r.over ? "over" : "row");
