@@ -15,8 +15,9 @@ import { RowSide } from "../tiles/rows.js";
 import { packedIndex, ROW_TILE, Shape, type TilesNest } from "../tiles/shape.js";
 import { planTile, Sides } from "../tiles/work.js";
 
-export function tiles(nest: TilesNest): readonly Stmt[] {
-  const shape = new Shape(nest);
+export function tiles(given: TilesNest): readonly Stmt[] {
+  const shape = new Shape(given);
+  const { nest } = shape;
   const over = new OverSide(shape);
   const rows = new RowSide(shape);
   const sides = new Sides(shape, over, rows);

@@ -4,9 +4,10 @@
 // Bits: tiles of 64 along the last over axis, in order, are the tree of every fold; tiles of 48 rows, in order, that of every
 // column. Both are constants. How tiles are divided among threads or in which order they run changes no bit.
 import { type Expr, int, partsOf, variable } from "../../lower/expr.js";
-import type { Axis, Nest } from "../../lower/nest.js";
+import type { Nest } from "../../lower/nest.js";
 import { freshName, type Span, spanOf } from "../spans.js";
 import { add, ceilDiv, mul, namesOf, rename, termsOf } from "../terms.js";
+import { separated } from "./residues.js";
 
 export const ROW_TILE = 48;
 export const OVER_TILE = 64;
@@ -53,18 +54,23 @@ export class Shape {
   readonly #known = new Map<Expr, number>();
   readonly #level = new Map<string, number>();
 
-  constructor(readonly nest: TilesNest) {
-    const last = (axes: readonly Axis[], stem: string): { lead: readonly Span[]; last: Span } => {
-      const spans = axes.map(spanOf);
+  readonly nest: TilesNest;
+
+  constructor(given: TilesNest) {
+    const own = separated(given);
+    this.nest = own.nest;
+    const { nest } = own;
+    const last = (spans: readonly Span[], stem: string): { lead: readonly Span[]; last: Span } => {
       const end = spans.at(-1) ?? { v: freshName(stem), extent: int(1), max: 1 };
       return { lead: spans.slice(0, -1), last: end };
     };
-    const [rows, over] = [last(nest.rows, "row"), last(nest.over, "over")];
+    const [rows, over] = [last(own.rows, "row"), last(own.over, "over")];
     this.batch = nest.batch.map(spanOf);
     [this.rowLead, this.row] = [rows.lead, rows.last];
     [this.overLead, this.over] = [over.lead, over.last];
-    this.rowTiles = ceilDiv(this.row.extent, ROW_TILE);
-    this.overTiles = ceilDiv(this.over.extent, OVER_TILE);
+    // Of the longest: a residue's quotients may be one fewer.
+    this.rowTiles = ceilDiv(rename([this.row.extent], zeros(this.rowLead))[0] as Expr, ROW_TILE);
+    this.overTiles = ceilDiv(rename([this.over.extent], zeros(this.overLead))[0] as Expr, OVER_TILE);
     this.maxOverTiles = Math.max(1, Math.ceil(this.over.max / OVER_TILE));
     for (const s of [...this.rowLead, this.row]) this.#reads.set(s.v, ROW);
     for (const s of [...this.overLead, this.over]) this.#reads.set(s.v, OVER);
@@ -126,6 +132,8 @@ export class Shape {
     return this.at([e], r, l)[0] as Expr;
   }
 }
+
+const zeros = (spans: readonly Span[]): ReadonlyMap<string, Expr> => new Map(spans.map((s) => [s.v, int(0)]));
 
 /** Row-major index over spans by their greatest sizes: contiguous along the last. */
 export const packedIndex = (spans: readonly Span[]): Expr => spans.reduce<Expr>((at, s) => add(mul(at, int(s.max)), variable(s.v)), int(0));
