@@ -265,13 +265,20 @@ export class TileBuilder {
     const { guard, factors: all } = guardedFactors(toReal(this.access.value(n.args[0] as Node, { ...at, ...k.at }, inside)), oneSided);
     const guards = conditions(guard);
     const inner = guards.filter(summed).reduce(and, yes);
+    // A factor of neither side (a number, a gain) stays with the one that it is written behind: whichever side is rows, the
+    // operands are the same, and a kernel that makes the scores again has the bits of the one that kept their maximum.
+    const neither: Expr[] = [];
+    let last: Expr[] | undefined;
     for (const f of inner === yes ? all : [...all, select(inner, real(1), real(0))]) {
       const r = this.#reads(f);
-      if (f.kind === "num") a.push(f);
-      else if (!summed(f)) outer.push(f);
+      if (f.kind !== "num" && !summed(f)) outer.push(f);
       else if (r.tile || r.bind || (r.row && r.over)) throw new NoTile("an operand differs for each pair");
-      else (r.over ? b : a).push(f);
+      else if (r.over || r.row) {
+        last = r.over ? b : a;
+        last.push(...neither.splice(0), f);
+      } else (last ?? neither).push(f);
     }
+    a.push(...neither);
     const name = this.naming.local(n);
     this.dots.push({ name, k: k.axes, a: product(a), b: product(b) });
     this.#kinds.set(name, "tile");

@@ -9,9 +9,26 @@ import { showExpr } from "../../compiler/lower/show.js";
 import { Tables } from "../../compiler/lower/tables.js";
 import { unviewed } from "../../compiler/lower/unview.js";
 import type { Plan } from "../../compiler/plan.js";
+import { c } from "../../compiler/targets/c/program.js";
 import { view } from "../../dsl/build.js";
 import { call, constant, index } from "../../dsl/scalar.js";
-import { type AnyTensor, crossEntropy, cumsum, dot, each, input, inputLeaves, map, max, mean, softmax, sum, trainingPrograms } from "../../index.js";
+import {
+  type AnyTensor,
+  crossEntropy,
+  cumsum,
+  dot,
+  each,
+  grad,
+  input,
+  inputLeaves,
+  map,
+  max,
+  mean,
+  mul,
+  softmax,
+  sum,
+  trainingPrograms,
+} from "../../index.js";
 import { logits } from "../../models/attention/index.js";
 import { adamw, transformer } from "../../models/index.js";
 import { passed } from "../../runtime/backend.js";
@@ -91,6 +108,35 @@ describe("what stops a fusion is told", () => {
   it("nothing, where the maximum over everything is asked for: a fold of the rows' maxima", () => {
     const p = planOf((x) => ({ out: dot(softmax(causal(x), "key"), x.v, "key"), most: max(causal(x), "batch", "query", "key") }));
     expect(forms(p)).toEqual(["tiles", "row"]);
+  });
+});
+
+describe("what a kernel of tiles may not take for itself", () => {
+  it("a fold whose only reader is made tile by tile keeps its memory", () => {
+    const [a, b, d] = [input({ t: 2, i: 40, e: 8 }), input({ t: 2, j: 40, e: 8 }), input({ t: 2, j: 40, e: 8, long: 600 })];
+    const s = dot(a, b, "e");
+    const bias = sum(mul(d, d), "e", "long");
+    const p = softmax(
+      map({ s, bias }, ({ s, bias }) => s * bias),
+      "j",
+    );
+    const plan = right(
+      lower(right(passed({ name: "p", inputs: inputLeaves({ a, b, d }), outputs: { o: nodeOf(dot(p, b, "j")) }, updates: [] })).program, {
+        tiles: true,
+      }),
+    );
+    expect(forms(plan)).toEqual(["row", "tiles"]);
+  });
+  it("a fold with the result's own axes is none of its rows'", () => {
+    const [a, b, w] = [input({ k: 1, t: 0 }), input({ t: 0, j: 1, i: 9 }), input({ j: 1, i: 9, t: 0 })];
+    const loss = sum(mul(dot(dot(a, b, "t"), a, "k"), w), "j", "i", "t");
+    const plan = right(
+      lower(right(passed({ name: "p", inputs: inputLeaves({ a, b, w }), outputs: { g: nodeOf(grad(loss, { a }).a) }, updates: [] })).program, {
+        tiles: true,
+      }),
+    );
+    const compiled = c.compile(plan);
+    expect(compiled._tag).toBe("Right");
   });
 });
 
