@@ -7,6 +7,7 @@ import type { FoldNode, Node } from "../../dsl/node.js";
 import { argsOf } from "../../dsl/node.js";
 import { type Factor, factorsOf, isZero } from "../graph/factors.js";
 import { contraction, isPointwise, isStill, type Sides, shared, turnOf, weightsIn } from "../graph/quadratic.js";
+import { elementsOf } from "../graph/residuals.js";
 import type { Regions } from "./regions.js";
 
 export interface Reason {
@@ -28,6 +29,8 @@ export interface Quadratics {
   readonly reasons: readonly Reason[];
 }
 
+/** No fault: what an operand is made of is stored as any other value. */
+const OPERAND = "contracts it again";
 const keys = (n: Node): readonly string[] => Object.keys(n.axes);
 const meets = (a: Iterable<string>, b: ReadonlySet<string>): boolean => [...a].some((x) => b.has(x));
 const _within = (a: Iterable<string>, b: ReadonlySet<string>): boolean => [...a].every((x) => b.has(x));
@@ -51,7 +54,7 @@ export function quadratics(
     const found = attempt(r, users, pinned, candidates, bad, refused);
     if (found.stopped.length === 0) return { ...found.quadratics, reasons };
     for (const { contractions, ...reason } of found.stopped) {
-      if (reason.reason !== "no fold reads it" && reason.reason !== "contracts it again") reasons.push(reason);
+      if (reason.reason !== "no fold reads it" && reason.reason !== OPERAND) reasons.push(reason);
       for (const c of contractions) bad.add(c);
     }
   }
@@ -117,11 +120,19 @@ function attempt(
   const read = new Set([...folds].flatMap((f) => reads(f, sides).flatMap((x) => [...(made.get(x) as ReadonlySet<Node>)])));
   for (const n of sides.keys())
     if (candidates.has(n) && !bad.has(n) && !read.has(n)) stopped.push({ node: n, contractions: new Set([n]), reason: "no fold reads it" });
+  // Where a fold reads values with different sides, the smaller is an operand like any other: it is stored.
+  if (stopped.length === 0)
+    for (const f of folds) {
+      if (sidesOf(f, sides)) continue;
+      const all = reads(f, sides).flatMap((x) => [...(made.get(x) as ReadonlySet<Node>)]);
+      const least = all.reduce((a, b) => (elementsOf(b) < elementsOf(a) ? b : a));
+      stopped.push({ node: f, contractions: new Set([least]), reason: OPERAND });
+    }
   if (stopped.length === 0)
     for (const [y] of sides) {
       // What an operand is made of belongs to the operand.
       if (y.op !== "fold" || !candidates.has(y)) continue;
-      for (const x of operands(y, sides)) stopped.push({ node: y, contractions: new Set([x]), reason: "contracts it again" });
+      for (const x of operands(y, sides)) stopped.push({ node: y, contractions: new Set([x]), reason: OPERAND });
     }
   return {
     quadratics: {

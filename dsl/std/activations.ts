@@ -9,9 +9,16 @@ import { handle, nodeOf, realOf } from "../tensor.js";
 import type { Axes, Real, Tensor } from "../types.js";
 
 type One = { readonly x: number };
-const sigma = ({ x }: One) => 1 / (1 + Math.exp(-x));
+// The exponential is at most 1: 1/(1 + exp(−x)) overflows for x ≤ −89 in f32, and its gradient is NaN there.
+const sigma = ({ x }: One) => {
+  const e = Math.exp(x < 0 ? x : -x);
+  return (x < 0 ? e : 1) / (1 + e);
+};
 /** x·σ(x) (Elfwing 2017). */
-const swish = ({ x }: One) => x / (1 + Math.exp(-x));
+const swish = ({ x }: One) => {
+  const e = Math.exp(x < 0 ? x : -x);
+  return (x * (x < 0 ? e : 1)) / (1 + e);
+};
 /** The tanh form (Hendrycks 2016); √(2/π). */
 const gauss = ({ x }: One) => 0.5 * x * (1 + Math.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
 const drop = ({ x, u, rate }: { x: number; u: number; rate: number }) => (u < rate ? 0 : x / (1 - rate));

@@ -29,7 +29,7 @@ import {
   sum,
   trainingPrograms,
 } from "../../index.js";
-import { logits } from "../../models/attention/index.js";
+import { latent, logits } from "../../models/attention/index.js";
 import { adamw, transformer } from "../../models/index.js";
 import { passed } from "../../runtime/backend.js";
 import { input as leaf, right } from "../graph/harness.js";
@@ -126,6 +126,20 @@ describe("what a kernel of tiles may not take for itself", () => {
       }),
     );
     expect(forms(plan)).toEqual(["row", "tiles"]);
+  });
+  it("of two contractions with different sides the smaller is stored: latent values of one head", () => {
+    const x = {
+      qc: input({ query: 128, nope: 16 }),
+      qr: input({ query: 128, rope: 16 }),
+      c: input({ key: 128, latent: 16 }),
+      kr: input({ key: 128, rope: 16 }),
+      uk: input({ latent: 16, nope: 16 }),
+      uv: input({ latent: 16, value: 64 }),
+    };
+    const plan = right(
+      lower(right(passed({ name: "p", inputs: inputLeaves(x), outputs: { o: nodeOf(latent(x)) }, updates: [] })).program, { tiles: true }),
+    );
+    expect(forms(plan)).toEqual(["contract", "contract", "tiles"]);
   });
   it("a fold with the result's own axes is none of its rows'", () => {
     const [a, b, w] = [input({ k: 1, t: 0 }), input({ t: 0, j: 1, i: 9 }), input({ j: 1, i: 9, t: 0 })];
