@@ -12,7 +12,7 @@ import { insideMask, whereInside } from "../tiles/mask.js";
 import { type Surroundings, tileLoops } from "../tiles/passes.js";
 import { type Operand, OverSide } from "../tiles/prepare.js";
 import { RowSide } from "../tiles/rows.js";
-import { packedIndex, ROW_TILE, Shape, type TilesNest } from "../tiles/shape.js";
+import { packedIndex, Shape, type TilesNest } from "../tiles/shape.js";
 import { planTile, Sides } from "../tiles/work.js";
 
 export function tiles(given: TilesNest): readonly Stmt[] {
@@ -66,12 +66,12 @@ function units(shape: Shape, over: OverSide, rowTile: readonly Stmt[], targets: 
   const per = whole ? int(1) : imax(perBatch, int(1));
   const start = mul(x(batch), perBatch);
   const { names } = shape;
-  const evenRows = shape.row.extent.kind === "num" && shape.row.extent.value % ROW_TILE === 0;
+  const evenRows = shape.row.extent.kind === "num" && shape.row.extent.value % shape.rowTile === 0;
   const body: readonly Stmt[] = [
     ...unflatten(shape.rowLead, idiv(x(unit), shape.rowTiles)),
     letS(names.rowTile, inTurns(shape, imod(x(unit), shape.rowTiles), !whole)),
-    letS(names.i0, mul(x(names.rowTile), int(ROW_TILE))),
-    letS(names.rows, evenRows ? int(ROW_TILE) : imin(int(ROW_TILE), sub(shape.row.extent, shape.i0))),
+    letS(names.i0, mul(x(names.rowTile), int(shape.rowTile))),
+    letS(names.rows, evenRows ? int(shape.rowTile) : imin(int(shape.rowTile), sub(shape.row.extent, shape.i0))),
     ...rowTile,
   ];
   return loop(

@@ -10,7 +10,7 @@ import { add, idiv, imin, sub, termsOf, withParts } from "../terms.js";
 import { type Bounds, type Truth, truth } from "./bounds.js";
 import type { OverSide } from "./prepare.js";
 import type { RowSide } from "./rows.js";
-import { LANES, OVER, OVER_TILE, ROW, ROW_TILE, ROWS, type Shape } from "./shape.js";
+import { LANES, OVER, OVER_TILE, ROW, ROWS, type Shape } from "./shape.js";
 
 /** The mask over the present tile's box, or `size` rows and lanes of it from (`row`, `lane`) on; data that it reads by one
  *  side's index count by their ends in the tile. */
@@ -90,7 +90,7 @@ export function laneRanges(shape: Shape, over: OverSide, rows: RowSide): LaneRan
   const [row, lane, least, most] = ["rows", "lane", "from", "to"].map(freshName) as [string, string, string, string];
   const { may } = tileTruth(shape, over, rows, { row: variable(row), lane: variable(lane), rows: ROWS, lanes: LANES });
   if (may === yes) return undefined;
-  const ranges = tile(freshName("lanes_inside"), "i32", ROW_TILE / ROWS, 2);
+  const ranges = tile(freshName("lanes_inside"), "i32", Math.ceil(shape.rowTile / ROWS), 2);
   const [lo, hi] = [local(least, "int"), local(most, "int")];
   const widen = (name: string, to: Expr) => setS(name, apply("select", "int", may, to, local(name, "int")));
   const at = (r: Expr, end: number): readonly Expr[] => [idiv(r, int(ROWS)), int(end)];

@@ -12,7 +12,7 @@ import type { ColumnTarget } from "./columns.js";
 import { type LaneRanges, laneRanges } from "./mask.js";
 import { dtypeOf, type Operand, type OverSide, type Panel } from "./prepare.js";
 import type { RowSide } from "./rows.js";
-import { COLUMNS, LANES, OVER_TILE, packedSize, padded, ROW_TILE, ROWS, type Shape } from "./shape.js";
+import { COLUMNS, LANES, OVER_TILE, packedSize, padded, ROWS, type Shape } from "./shape.js";
 import { type Kept, type Pass, shared, type TileWork } from "./work.js";
 
 /** Everything that is the same for all tiles. */
@@ -106,7 +106,7 @@ class TileLoops {
   /** Eight chains of each row. */
   #part(f: TileFold): Buffer {
     const name = f.bind[0] as string;
-    const b = this.#parts.get(name) ?? tile(freshName(`${name}_part`), dtypeOf(f.monoid.combine[0] as Expr), ROW_TILE, LANES);
+    const b = this.#parts.get(name) ?? tile(freshName(`${name}_part`), dtypeOf(f.monoid.combine[0] as Expr), this.#shape.rowTile, LANES);
     this.#parts.set(name, b);
     return b;
   }

@@ -8,7 +8,7 @@ import { allocS, letS, loop, type Stmt, storeS, tile } from "../ir.js";
 import { freshName, inOrder, maxCount, type Span, spanOf } from "../spans.js";
 import { add, mul, namesOf, rename } from "../terms.js";
 import { dtypeOf, endsOf, inPlace, type Operand, type Panel, packRow } from "./prepare.js";
-import { COLUMNS, packedSize, padded, ROW, ROW_TILE, type Shape } from "./shape.js";
+import { COLUMNS, packedSize, padded, ROW, type Shape } from "./shape.js";
 
 interface PackedDot {
   readonly buffer: Buffer;
@@ -52,7 +52,7 @@ export class RowSide {
   hold(name: string, like: Expr): Buffer {
     const known = this.#held.get(name);
     if (known) return known.buffer;
-    const b = tile(freshName(name), dtypeOf(like), ROW_TILE);
+    const b = tile(freshName(name), dtypeOf(like), this.shape.rowTile);
     this.allocs.push(allocS(b, "scratch"));
     this.#held.set(name, { buffer: b, like });
     return b;
@@ -88,7 +88,7 @@ export class RowSide {
     if (known) return known;
     const r = freshName("row");
     const names = [freshName("least"), freshName("most")] as const;
-    this.prologue.push(...endsOf(this.shape.one(e, variable(r), undefined), { v: r, extent: this.shape.rows, max: ROW_TILE }, names));
+    this.prologue.push(...endsOf(this.shape.one(e, variable(r), undefined), { v: r, extent: this.shape.rows, max: this.shape.rowTile }, names));
     const out = { lo: local(names[0], "int"), hi: local(names[1], "int") };
     this.#ends.set(e, out);
     return out;
@@ -97,7 +97,7 @@ export class RowSide {
   /** A dot's a operand, [row][k]. */
   pack(p: Panel): Buffer {
     const { shape } = this;
-    const b = tile(freshName("rows_k"), "f32", ROW_TILE, Math.max(1, maxCount(p.k)));
+    const b = tile(freshName("rows_k"), "f32", this.shape.rowTile, Math.max(1, maxCount(p.k)));
     this.allocs.push(allocS(b, "scratch"));
     const r = freshName("row");
     // Flat over the actual extents, as panels are.
@@ -123,7 +123,7 @@ export class RowSide {
     const here = inPlace(c.a, n, shape.row, shape.i0);
     if (here) return here;
     const columns = padded(packedSize(n), COLUMNS);
-    const b = tile(freshName("rows_n"), "f32", ROW_TILE, columns);
+    const b = tile(freshName("rows_n"), "f32", this.shape.rowTile, columns);
     this.allocs.push(allocS(b, "scratch"));
     const r = freshName("row");
     const row = packRow(n, columns, shape.one(c.a, variable(r), undefined), (column) => ({ buffer: b, index: [variable(r), column] }));
@@ -136,7 +136,7 @@ export class RowSide {
     return this.#sums.get(f) as Buffer; // every such fold got some at the start
   }
   #sumsOf(f: TileFold) {
-    const b = tile(freshName(`${f.bind[0]}_sums`), "f32", ROW_TILE, padded(packedSize(f.n.map(spanOf)), COLUMNS));
+    const b = tile(freshName(`${f.bind[0]}_sums`), "f32", this.shape.rowTile, padded(packedSize(f.n.map(spanOf)), COLUMNS));
     this.allocs.push(allocS(b, "scratch"));
     this.#sums.set(f, b);
   }
@@ -148,7 +148,7 @@ export class RowSide {
       const empty = emptyOf(f.monoid);
       if (f.n.length === 0)
         return f.bind.map((b, i) =>
-          loop(r, int(0), int(ROW_TILE), [storeS(this.hold(b, f.monoid.combine[i] as Expr), [variable(r)], empty[i] as Expr)], "vector"),
+          loop(r, int(0), int(this.shape.rowTile), [storeS(this.hold(b, f.monoid.combine[i] as Expr), [variable(r)], empty[i] as Expr)], "vector"),
         );
       const b = this.sums(f);
       const width = int(padded(packedSize(f.n.map(spanOf)), COLUMNS));

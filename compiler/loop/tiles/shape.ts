@@ -1,8 +1,9 @@
-// A tiles nest as its kernel sees it: rows in tiles of 48, `over` in tiles of 64, everything before the last axis of
+// A tiles nest as its kernel sees it: rows in tiles of 48 or 64, `over` in tiles of 64, everything before the last axis of
 // either a loop; the names of the kernel's own variables; and what a term depends on.
 //
-// Bits: tiles of 64 along the last over axis, in order, are the tree of every fold; tiles of 48 rows, in order, that of every
-// column. Both are constants. How tiles are divided among threads or in which order they run changes no bit.
+// Bits: tiles of 64 along the last over axis, in order, are the tree of every fold, and tiles of 64 rows that of every
+// column: a sum is the same whether its kernel folds it or gathers it. Without columns rows are tiled by 48, which is eight
+// register blocks and leaves more of L1 to the rest. How tiles are divided among threads, or ordered, changes no bit.
 import { type Expr, int, partsOf, variable } from "../../lower/expr.js";
 import type { Nest } from "../../lower/nest.js";
 import { freshName, type Span, spanOf } from "../spans.js";
@@ -55,11 +56,13 @@ export class Shape {
   readonly #level = new Map<string, number>();
 
   readonly nest: TilesNest;
+  readonly rowTile: number;
 
   constructor(given: TilesNest) {
     const own = separated(given);
     this.nest = own.nest;
     const { nest } = own;
+    this.rowTile = nest.columns.length > 0 ? OVER_TILE : ROW_TILE;
     const last = (spans: readonly Span[], stem: string): { lead: readonly Span[]; last: Span } => {
       const end = spans.at(-1) ?? { v: freshName(stem), extent: int(1), max: 1 };
       return { lead: spans.slice(0, -1), last: end };
@@ -69,7 +72,7 @@ export class Shape {
     [this.rowLead, this.row] = [rows.lead, rows.last];
     [this.overLead, this.over] = [over.lead, over.last];
     // Of the longest: a residue's quotients may be one fewer.
-    this.rowTiles = ceilDiv(rename([this.row.extent], zeros(this.rowLead))[0] as Expr, ROW_TILE);
+    this.rowTiles = ceilDiv(rename([this.row.extent], zeros(this.rowLead))[0] as Expr, this.rowTile);
     this.overTiles = ceilDiv(rename([this.over.extent], zeros(this.overLead))[0] as Expr, OVER_TILE);
     this.maxOverTiles = Math.max(1, Math.ceil(this.over.max / OVER_TILE));
     for (const s of [...this.rowLead, this.row]) this.#reads.set(s.v, ROW);

@@ -10,7 +10,7 @@ import { namesOf, rename, replace, termsOf } from "../terms.js";
 import { cost } from "./cost.js";
 import type { OverSide } from "./prepare.js";
 import type { RowSide } from "./rows.js";
-import { BIND, OVER, OVER_TILE, PAIR, ROW, ROW_TILE, type Shape } from "./shape.js";
+import { BIND, OVER, OVER_TILE, PAIR, ROW, type Shape } from "./shape.js";
 
 /** A value of each pair that waits in a tile: a dot, an element, something that a later pass reads. */
 export interface Kept {
@@ -233,7 +233,7 @@ export function planTile(shape: Shape, sides: Sides, given: (roots: readonly Exp
       place.until = k.to;
       k.tile = place.buffer;
     } else {
-      const buffer = tile(freshName("pairs"), "f32", ROW_TILE, OVER_TILE);
+      const buffer = tile(freshName("pairs"), "f32", shape.rowTile, OVER_TILE);
       tiles.push(buffer);
       free.push({ buffer, until: k.to });
       k.tile = buffer;
