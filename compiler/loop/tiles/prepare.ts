@@ -2,7 +2,8 @@
 // computed once a batch and waits in the thread's scratch, tile after tile: operands of dots turned into panels
 // [k][64], operands of folds as [64][n], folds over small axes, dear parts of the elements as lanes, and for each tile the
 // least and greatest value of the data that the mask reads. Where that is too much memory (two over axes of
-// thousands of indices) it is computed for each tile that is about to run instead.
+// thousands of indices), or a batch has no second row tile that it would serve (a single query), it is computed for each tile
+// that is about to run instead, and stays in L1.
 import type { DType } from "../../../dsl/node.js";
 import { apply, type Buffer, type Expr, int, load, local, num, variable } from "../../lower/expr.js";
 import type { Dot, Monoid, Side } from "../../lower/nest.js";
@@ -80,7 +81,7 @@ export class OverSide {
   #memory(stem: string, dtype: DType, lead: readonly Span[], ...inner: readonly number[]) {
     const each = inner.reduce((n, x) => n * x, 1);
     const total = lead.reduce((n, s) => n * s.max, this.shape.maxOverTiles * each);
-    const whole = total <= WHOLE;
+    const whole = total <= WHOLE && this.shape.maxRowTiles > 1;
     const b = whole
       ? tile(freshName(stem), dtype, ...lead.map((s) => Math.max(1, s.max)), this.shape.maxOverTiles, ...inner)
       : tile(freshName(stem), dtype, ...inner);

@@ -35,8 +35,9 @@ export class Shape {
   readonly over: Span;
   readonly rowTiles: Expr;
   readonly overTiles: Expr;
-  /** Static bounds of the numbers of tiles. */
+  /** Static bounds of the numbers of tiles: over tiles of one index of the leading axes, row tiles of a batch. */
   readonly maxOverTiles: number;
+  readonly maxRowTiles: number;
   readonly names = {
     rowTile: freshName("row_tile"),
     i0: freshName("row_first"),
@@ -74,6 +75,7 @@ export class Shape {
     // Of the longest: a residue's quotients may be one fewer.
     this.rowTiles = ceilDiv(rename([this.row.extent], zeros(this.rowLead))[0] as Expr, this.rowTile);
     this.overTiles = ceilDiv(rename([this.over.extent], zeros(this.overLead))[0] as Expr, OVER_TILE);
+    this.maxRowTiles = this.rowLead.reduce((n, s) => n * s.max, Math.ceil(this.row.max / this.rowTile));
     this.maxOverTiles = Math.max(1, Math.ceil(this.over.max / OVER_TILE));
     for (const s of [...this.rowLead, this.row]) this.#reads.set(s.v, ROW);
     for (const s of [...this.overLead, this.over]) this.#reads.set(s.v, OVER);
