@@ -9,10 +9,11 @@ import { affinity, count, freshName, inOrder, spanOf, unflatten } from "../spans
 import { add, idiv, imax, imin, imod, less, mul, rename, sub } from "../terms.js";
 import { type ColumnTarget, columnTarget } from "../tiles/columns.js";
 import { insideMask, whereInside } from "../tiles/mask.js";
-import { type Surroundings, tileLoops } from "../tiles/passes.js";
+import { tileLoops } from "../tiles/passes.js";
 import { type Operand, OverSide } from "../tiles/prepare.js";
 import { RowSide } from "../tiles/rows.js";
 import { packedIndex, Shape, type TilesNest } from "../tiles/shape.js";
+import type { Surroundings } from "../tiles/tile.js";
 import { planTile, Sides } from "../tiles/work.js";
 
 export function tiles(given: TilesNest): readonly Stmt[] {

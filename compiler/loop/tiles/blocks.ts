@@ -1,0 +1,120 @@
+// What the register block does for a tile: dots, sums with axes of their own (rescaled first, where a result that their elements
+// read has changed), columns. And sums at an index, which no block can do.
+import { apply, type Buffer, type Expr, int, load, local, num, variable } from "../../lower/expr.js";
+import type { TileFold } from "../../lower/nest.js";
+import { CHUNK } from "../fold.js";
+import { useS } from "../instructions.js";
+import { ifS, letS, loop, type Place, type Stmt, storeS } from "../ir.js";
+import { count, freshName, spanOf } from "../spans.js";
+import { imin, imod, sub } from "../terms.js";
+import type { ColumnTarget } from "./columns.js";
+import type { Operand } from "./prepare.js";
+import { COLUMNS, OVER_TILE, packedSize, padded, ROWS } from "./shape.js";
+import { factorOf } from "./states.js";
+import type { Tile } from "./tile.js";
+import type { Kept, Pass } from "./work.js";
+
+export function dots(t: Tile): readonly Stmt[] {
+  const { rows } = t.shape;
+  return t.s.dots.map(({ name, panel, a }) => {
+    const c = (t.work.dots.get(name) as Kept).tile as Buffer;
+    const K = count(panel.k);
+    const [j, i, k0] = [freshName("lane"), freshName("row"), freshName("k")];
+    const depthMax = panel.k.reduce((n, x) => n * x.max, 1);
+    const chunked = depthMax > CHUNK;
+    const from = chunked ? variable(k0) : int(0);
+    const depth = chunked ? imin(int(CHUNK), sub(K, from)) : K;
+    const block = useS(
+      "block",
+      [
+        { buffer: a, index: [variable(i), from] },
+        { buffer: panel.buffer, index: panel.at(from, variable(j)) },
+        { buffer: c, index: [variable(i), variable(j)] },
+      ],
+      [
+        imin(int(ROWS), sub(rows, variable(i))),
+        depth,
+        int(Math.max(1, depthMax)),
+        int(1),
+        int(OVER_TILE),
+        int(OVER_TILE),
+        chunked ? apply("gt", "bool", from, int(0)) : int(0),
+      ],
+    );
+    // All of a panel's columns pass by for as long as they stay in L1: rows are the inner loop, where all have the same lanes.
+    const blocks = t.ranges
+      ? t.groups((first, lo, hi) => [letS(i, first), loop(j, sub(lo, imod(lo, int(COLUMNS))), hi, [block], "serial", COLUMNS)])
+      : loop(j, int(0), t.width, [loop(i, int(0), rows, [block], "serial", ROWS)], "serial", COLUMNS);
+    return chunked ? loop(k0, int(0), apply("max", "int", K, int(1)), [blocks], "serial", CHUNK) : blocks;
+  });
+}
+
+export function sums(t: Tile, p: Pass): readonly Stmt[] {
+  const { rows } = t.s;
+  return p.sums.flatMap(({ fold, element, at }) => {
+    const n = fold.n.map(spanOf);
+    const columns = padded(packedSize(n), COLUMNS);
+    const sums = rows.sums(fold);
+    const [r, c] = [freshName("row"), freshName("column")];
+    const out: Stmt[] = [];
+    if (fold.rescale) {
+      const factor = local(factorOf(fold), "real");
+      const here: Place = { buffer: sums, index: [variable(r), variable(c)] };
+      out.push(
+        loop(r, int(0), t.shape.rows, [
+          ...rows.lets([factor], variable(r)),
+          ifS(apply("ne", "bool", factor, num(1, "real")), [
+            loop(c, int(0), int(columns), [storeS(here.buffer, here.index, apply("mul", "real", load(sums, here.index), factor))], "vector"),
+          ]),
+        ]),
+      );
+    }
+    if (at) return [...out, scattered(t, fold, element, at, sums)];
+    const b = t.s.operands.get(fold) as Operand; // every sum has an operand or an index
+    const [j, i] = [freshName("column"), freshName("row")];
+    const block = (from: Expr, depth: Expr): Stmt =>
+      useS(
+        "block",
+        [
+          { buffer: element.tile as Buffer, index: [variable(i), from] },
+          b.place(from, variable(j)),
+          { buffer: sums, index: [variable(i), variable(j)] },
+        ],
+        [imin(int(ROWS), sub(t.shape.rows, variable(i))), depth, int(OVER_TILE), int(1), int(b.stride), int(columns), int(1)],
+      );
+    const columnsOf = (body: Stmt): Stmt => loop(j, int(0), int(b.columns), [body], "serial", COLUMNS);
+    if (!t.ranges) return [...out, columnsOf(loop(i, int(0), t.shape.rows, [block(int(0), t.width)], "serial", ROWS))];
+    const some = (from: Expr, to: Expr) => ifS(apply("lt", "bool", from, to), [columnsOf(block(from, sub(to, from)))]);
+    return [...out, t.groups((first, from, to) => [letS(i, first), some(from, to)])];
+  });
+}
+function scattered(t: Tile, fold: TileFold, element: Kept, at: Expr, sums: Buffer): Stmt {
+  const [r, l, place] = [freshName("row"), freshName("lane"), freshName("place")];
+  const n = fold.n.map(spanOf)[0];
+  if (!n || fold.n.length !== 1) throw new Error(`fold ${fold.bind.join(", ")} has an index and not one axis`);
+  const here = local(place, "int");
+  const inside = apply("and", "bool", apply("le", "bool", int(0), here), apply("lt", "bool", here, n.extent));
+  const value = load(element.tile as Buffer, [variable(r), variable(l)]);
+  return t.rows(r, (from, to) => [
+    ...t.s.rows.lets([at], variable(r)),
+    loop(l, from, to, [
+      ...t.laneLets([at], variable(r), variable(l)),
+      letS(place, t.shape.one(at, variable(r), variable(l))),
+      ifS(inside, [storeS(sums, [variable(r), here], apply("add", "real", load(sums, [variable(r), here]), value))]),
+    ]),
+  ]);
+}
+export function columnSums(t: Tile, p: Pass): readonly Stmt[] {
+  const { rows } = t.shape;
+  return p.columns.map(({ column, element }) => {
+    const target = t.s.columns.get(column) as ColumnTarget; // every column has a target
+    const [j, i] = [freshName("column"), freshName("lane")];
+    const b = target.operand;
+    const block = useS(
+      "block",
+      [{ buffer: element.tile as Buffer, index: [int(0), variable(i)] }, b.place(int(0), variable(j)), target.place(variable(i), variable(j))],
+      [imin(int(ROWS), sub(t.width, variable(i))), rows, int(1), int(OVER_TILE), int(b.stride), int(target.stride), int(1)],
+    );
+    return loop(j, int(0), int(b.columns), [loop(i, int(0), t.width, [block], "serial", ROWS)], "serial", COLUMNS);
+  });
+}
