@@ -368,34 +368,36 @@ function straight(p: Packing, width: Expr, padTo: number | undefined): readonly 
 function transposed(p: Packing): readonly Stmt[] {
   const [kk, row, lane, tail, r2] = [freshName("k"), freshName("row"), freshName("lane"), freshName("k"), freshName("row")];
   const whole = p.depth.kind === "num" && p.depth.value % 8 === 0 ? p.depth : sub(p.depth, imod(p.depth, int(8)));
-  const squares: Stmt[] = [];
-  for (let start = 0; start < p.width; start += 8) {
-    const n = Math.min(8, p.width - start);
-    const x = indexed(p.across, p.base, add(variable(row), int(start)), p.width);
+  const square = (start: Expr, n: number): Stmt => {
+    const x = indexed(p.across, p.base, add(variable(row), start), p.width);
     const k = indexed(p.k, add(p.k0, variable(kk)), variable(lane), 8);
     const value = rename(rename([p.value], x.to), k.to)[0] as Expr;
-    squares.push(
-      loop(
-        kk,
-        int(0),
-        whole,
-        [
-          ...x.lets,
-          ...k.lets,
-          loop(
-            row,
-            int(0),
-            int(n),
-            [...x.inner, loop(lane, int(0), int(8), [...k.inner, storeS(p.square, [variable(row), variable(lane)], value)], "vector")],
-            "unroll",
-          ),
-          useS("transpose8", [{ buffer: p.square, index: [int(0), int(0)] }, p.target(variable(kk), int(start))], [int(p.stride)]),
-        ],
-        "serial",
-        8,
-      ),
+    return loop(
+      kk,
+      int(0),
+      whole,
+      [
+        ...x.lets,
+        ...k.lets,
+        loop(
+          row,
+          int(0),
+          int(n),
+          [...x.inner, loop(lane, int(0), int(8), [...k.inner, storeS(p.square, [variable(row), variable(lane)], value)], "vector")],
+          "unroll",
+        ),
+        useS("transpose8", [{ buffer: p.square, index: [int(0), int(0)] }, p.target(variable(kk), start)], [int(p.stride)]),
+      ],
+      "serial",
+      8,
     );
-  }
+  };
+  // Few squares across are written out, many are a loop.
+  const across = freshName("across");
+  const squares: readonly Stmt[] =
+    p.width % 8 === 0 && p.width > COLUMNS
+      ? [loop(across, int(0), int(p.width), [square(variable(across), 8)], "serial", 8)]
+      : Array.from({ length: Math.ceil(p.width / 8) }, (_, i) => square(int(8 * i), Math.min(8, p.width - 8 * i)));
   if (p.depth.kind === "num" && p.depth.value % 8 === 0) return squares;
   const x = indexed(p.across, p.base, variable(r2), p.width);
   const k = indexed(p.k, add(p.k0, variable(tail)), int(0), 1 << 30);

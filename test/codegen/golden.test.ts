@@ -2,7 +2,7 @@
 import { expect, it } from "vitest";
 import { showKernel } from "../../compiler/loop/print.js";
 import { scheduled } from "../../compiler/loop/recipes/index.js";
-import { apply, buffer, int, load, local, real, variable } from "../../compiler/lower/expr.js";
+import { apply, type Buffer, buffer, type Expr, int, load, local, real, variable } from "../../compiler/lower/expr.js";
 import type { Monoid, Nest } from "../../compiler/lower/nest.js";
 import { cLimits } from "../../compiler/targets/c/limits.js";
 import { printKernel } from "../../compiler/targets/c/print.js";
@@ -77,6 +77,39 @@ it("a contraction: its loops", () => {
   };
   // Names as the C printer gives them, so that the text depends on the kernel alone.
   expect(text(nest)).toMatchSnapshot();
+  expect(showKernel(scheduled(nest, cLimits)).replace(/_\d+/g, "")).toMatchSnapshot();
+});
+
+it("tiles: causal attention, its loops", () => {
+  const [q, k, w] = ["q", "k", "w"].map((name) => buffer(name, "f32", axes({ t: 128, d: 32 }), "input")) as [Buffer, Buffer, Buffer];
+  const out = buffer("out", "f32", axes({ t: 128, d: 32 }), "output");
+  const [m, score] = [local("m", "real"), local("score", "real")];
+  const inside = apply("le", "bool", v("j"), v("i"));
+  const masked = apply("select", "real", inside, apply("mul", "real", score, real(0.25)), real(-Infinity));
+  const above = (x: Expr) => apply("max", "real", x, real(-1e30));
+  const weight = apply("exp", "real", apply("sub", "real", masked, above(m)));
+  const rescale = apply("exp", "real", apply("sub", "real", above(local("was.m", "real")), above(m)));
+  const row = { n: [], b: null, at: null };
+  const n = [{ v: "n", extent: 32 }];
+  const nest: Nest = {
+    form: "tiles",
+    name: "attention",
+    nodes: [],
+    batch: [],
+    rows: [{ v: "i", extent: 128 }],
+    over: [{ v: "j", extent: 128 }],
+    sides: [],
+    dots: [{ name: "score", k: [{ v: "d", extent: 32 }], a: load(q, [v("i"), v("d")]), b: load(k, [v("j"), v("d")]) }],
+    mask: inside,
+    folds: [
+      { bind: ["m"], monoid: monoid("max"), elements: [masked], rescale: null, ...row },
+      { bind: ["l"], monoid: monoid("sum"), elements: [weight], rescale, ...row },
+      { bind: ["acc"], monoid: monoid("sum"), elements: [weight], rescale, n, b: load(w, [v("j"), v("n")]), at: null },
+    ],
+    columns: [],
+    quads: [],
+    stores: [{ n, stores: [{ buffer: out, index: [v("i"), v("n")], value: apply("div", "real", local("acc", "real"), local("l", "real")) }] }],
+  };
   expect(showKernel(scheduled(nest, cLimits)).replace(/_\d+/g, "")).toMatchSnapshot();
 });
 

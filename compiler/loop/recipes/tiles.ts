@@ -40,7 +40,7 @@ export function tiles(given: TilesNest): readonly Stmt[] {
   };
   // The unmasked elements need no more than the masked ones: planned first, so that what they prepare is all there is.
   const inside = insideMask(shape, over, rows, variant);
-  const overTiles = loop(shape.names.tile, int(0), shape.overTiles, [...over.tileRange, ...over.tested, ...inside]);
+  const overTiles = loop(shape.names.tile, int(0), shape.overTiles, [...shape.overRange, ...over.tested, ...inside]);
   const rowTile: readonly Stmt[] = [...rows.prologue, ...rows.start, ...inOrder(shape.overLead, [overTiles]), ...epilogue(shape, rows)];
   const targets = [...columns.values()];
   return [
@@ -67,12 +67,10 @@ function units(shape: Shape, over: OverSide, rowTile: readonly Stmt[], targets: 
   const per = whole ? int(1) : imax(perBatch, int(1));
   const start = mul(x(batch), perBatch);
   const { names } = shape;
-  const evenRows = shape.row.extent.kind === "num" && shape.row.extent.value % shape.rowTile === 0;
   const body: readonly Stmt[] = [
     ...unflatten(shape.rowLead, idiv(x(unit), shape.rowTiles)),
     letS(names.rowTile, inTurns(shape, imod(x(unit), shape.rowTiles), !whole)),
-    letS(names.i0, mul(x(names.rowTile), int(shape.rowTile))),
-    letS(names.rows, evenRows ? int(shape.rowTile) : imin(int(shape.rowTile), sub(shape.row.extent, shape.i0))),
+    ...shape.rowRange,
     ...rowTile,
   ];
   return loop(

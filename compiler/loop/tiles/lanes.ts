@@ -8,7 +8,7 @@ import { allocS, letS, loop, type Stmt, setS, storeS, tile, varS } from "../ir.j
 import { freshName } from "../spans.js";
 import { add, imod, sub } from "../terms.js";
 import { dtypeOf } from "./prepare.js";
-import { LANES, OVER_TILE } from "./shape.js";
+import { LANES } from "./shape.js";
 import type { Tile } from "./tile.js";
 import { type Pass, shared } from "./work.js";
 
@@ -66,13 +66,15 @@ export function lanes(t: Tile, p: Pass): readonly Stmt[] {
   return [
     ...chains.map((c) => allocS(c.part, "scratch")),
     t.rows(r, (from, to) => {
-      const whole = t.full ? int(OVER_TILE) : sub(to, imod(to, int(LANES)));
+      // Where all tiles are whole, lanes end at a multiple of eight.
+      const even = t.width.kind === "num";
+      const whole = even ? to : sub(to, imod(to, int(LANES)));
       return [
         ...t.s.rows.lets(roots, variable(r)),
         ...chains.flatMap((c) => [allocS(c.memory, "private"), vector("lane", (v) => [storeS(c.memory, [v], emptyOf(c.fold.monoid)[0] as Expr)])]),
         ...zero(before, int(0), from),
         loop(lane8, from, whole, [vector("lane", (v) => body(add(variable(lane8), v), v))], "serial", LANES),
-        ...(t.full ? [] : [loop(q, apply("max", "int", from, whole), to, body(variable(q), sub(variable(q), whole)))]),
+        ...(even ? [] : [loop(q, apply("max", "int", from, whole), to, body(variable(q), sub(variable(q), whole)))]),
         ...zero(behind, apply("max", "int", from, to), t.width),
         ...chains.map((c) => vector("lane", (v) => [storeS(c.part, [variable(r), v], load(c.memory, [v]))])),
       ];

@@ -6,7 +6,7 @@ import { and, no, not, or, yes } from "../../lower/ints.js";
 import { foldLoops } from "../fold.js";
 import { allocS, ifS, letS, loop, type Stmt, setS, storeS, tile, varS } from "../ir.js";
 import { freshName } from "../spans.js";
-import { add, idiv, imin, sub, termsOf, withParts } from "../terms.js";
+import { add, idiv, imin, linear, namesOf, sub, termsOf, withParts } from "../terms.js";
 import { type Bounds, type Truth, truth } from "./bounds.js";
 import type { OverSide } from "./prepare.js";
 import type { RowSide } from "./rows.js";
@@ -35,13 +35,16 @@ export function tileTruth(shape: Shape, over: OverSide, rows: RowSide, part?: { 
 /** Runs `body(all)` if the present tile has a pair inside the mask; `all`: every pair is, and the tile is whole. */
 export function insideMask(shape: Shape, over: OverSide, rows: RowSide, body: (all: boolean) => readonly Stmt[]): readonly Stmt[] {
   const t = tileTruth(shape, over, rows);
-  const { extent } = shape.over;
-  const full = extent.kind === "num" && extent.value % OVER_TILE === 0 ? yes : apply("eq", "bool", shape.width, int(OVER_TILE));
+  const full = shape.width.kind === "num" ? yes : apply("eq", "bool", shape.width, int(OVER_TILE));
   const either = (all: Expr): readonly Stmt[] => (all === yes ? body(true) : all === no ? body(false) : [ifS(all, body(true), body(false))]);
   if (t.surely === yes) return either(full);
   if (t.may === no) return [];
   const [all, run] = [freshName("all"), freshName("run")];
   const surely = local(all, "bool");
+  if (decides(shape.nest.mask, shape)) {
+    const inner = t.surely === no ? body(false) : [letS(all, t.surely), ...either(and(surely, full))];
+    return t.may === yes ? inner : [ifS(t.may, inner)];
+  }
   const inner: readonly Stmt[] =
     t.surely === no
       ? [varS(run, no), ...anyInside(shape, run, rows, over), ifS(local(run, "bool"), body(false))]
@@ -52,6 +55,36 @@ export function insideMask(shape: Shape, over: OverSide, rows: RowSide, body: (a
           ifS(local(run, "bool"), either(and(surely, full))),
         ];
   return t.may === yes ? inner : [ifS(t.may, inner)];
+}
+/** Whether intervals settle that a pair is inside, so that none need be looked for: conditions that bound one and the same
+ *  difference (or index) have a common solution in the box if any two have. */
+function decides(mask: Expr, shape: Shape): boolean {
+  const [still, several] = ["", "several"];
+  /** The form that the condition bounds; undefined: intervals may err. */
+  const form = (e: Expr): string | undefined => {
+    const names = namesOf(e);
+    if (!names.has(shape.row.v) && !names.has(shape.over.v)) return still;
+    if (e.kind !== "call") return undefined;
+    const [p, q] = e.args as readonly [Expr, Expr];
+    if (e.prim === "and" || e.prim === "or") {
+      const [a, b] = [form(p), form(q)];
+      if (a === undefined || b === undefined) return undefined;
+      if (e.prim === "or") return several;
+      return a === still ? b : b === still || (a === b && a !== several) ? a : undefined;
+    }
+    if (!["lt", "le", "gt", "ge"].includes(e.prim) || p.type !== "int" || q.type !== "int") return undefined;
+    const { of } = linear(sub(p, q));
+    let [r, o] = [0, 0];
+    for (const [atom, c] of of) {
+      if (atom.kind === "var" && atom.name === shape.row.v) r = c;
+      else if (atom.kind === "var" && atom.name === shape.over.v) o = c;
+      else if (namesOf(atom).has(shape.row.v) || namesOf(atom).has(shape.over.v)) return undefined;
+    }
+    if (Math.abs(r) > 1 || Math.abs(o) > 1) return undefined;
+    const sign = r < 0 || (r === 0 && o < 0) ? -1 : 1;
+    return `${sign * r} ${sign * o}`;
+  };
+  return form(mask) !== undefined;
 }
 /** Sets `run` where a pair of the tile is inside: row after row from the last, until one has some. */
 function anyInside(shape: Shape, run: string, rows: RowSide, over: OverSide): readonly Stmt[] {

@@ -8,10 +8,10 @@ import type { DType } from "../../../dsl/node.js";
 import { apply, type Buffer, type Expr, int, load, local, num, variable } from "../../lower/expr.js";
 import type { Dot, Monoid, Side } from "../../lower/nest.js";
 import { foldLoops } from "../fold.js";
-import { allocS, letS, loop, type Place, type Stmt, storeS, tile } from "../ir.js";
+import { allocS, loop, type Place, type Stmt, storeS, tile } from "../ir.js";
 import { panelPacker } from "../product.js";
 import { count, freshName, fuse, inOrder, maxCount, type Span, spanOf } from "../spans.js";
-import { add, coefficient, imin, mul, offset, rename, sub } from "../terms.js";
+import { add, coefficient, offset, rename, sub } from "../terms.js";
 import { COLUMNS, OVER_TILE, packedIndex, packedSize, padded, type Shape } from "./shape.js";
 
 /** Floats of one prepared operand that may wait for a whole batch. */
@@ -60,19 +60,13 @@ export class OverSide {
     const { shape } = this;
     return this.#items
       .filter((i) => i.whole)
-      .flatMap((i) => inOrder(i.lead, [loop(shape.names.tile, int(0), shape.overTiles, [...this.tileRange, ...i.fill])]));
+      .flatMap((i) => inOrder(i.lead, [loop(shape.names.tile, int(0), shape.overTiles, [...shape.overRange, ...i.fill])]));
   }
   get each(): readonly Stmt[] {
     return this.#items.filter((i) => !i.whole && !i.tested).flatMap((i) => i.fill);
   }
   get tested(): readonly Stmt[] {
     return this.#items.filter((i) => !i.whole && i.tested).flatMap((i) => i.fill);
-  }
-  /** The present tile's first index and width. */
-  get tileRange(): readonly Stmt[] {
-    const { names, over, j0, tile: t } = this.shape;
-    const whole = over.extent.kind === "num" && over.extent.value % OVER_TILE === 0;
-    return [letS(names.j0, mul(t, int(OVER_TILE))), letS(names.width, whole ? int(OVER_TILE) : imin(int(OVER_TILE), sub(over.extent, j0)))];
   }
   /** A term of the over side with its locals replaced, over over.v. */
   resolve(e: Expr): Expr {
@@ -145,7 +139,7 @@ export class OverSide {
       k,
       base: shape.j0,
       width: OVER_TILE,
-      full: apply("eq", "bool", shape.width, int(OVER_TILE)),
+      full: shape.width.kind === "num" ? undefined : apply("eq", "bool", shape.width, int(OVER_TILE)),
       have: shape.width,
       target: (kk, lane) => ({ buffer: panel, index: at(kk, lane) }),
       stride: OVER_TILE,

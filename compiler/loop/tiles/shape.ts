@@ -6,8 +6,9 @@
 // register blocks and leaves more of L1 to the rest. How tiles are divided among threads, or ordered, changes no bit.
 import { type Expr, int, partsOf, variable } from "../../lower/expr.js";
 import type { Nest } from "../../lower/nest.js";
+import { letS, type Stmt } from "../ir.js";
 import { freshName, type Span, spanOf } from "../spans.js";
-import { add, ceilDiv, mul, namesOf, rename, termsOf } from "../terms.js";
+import { add, ceilDiv, imin, mul, namesOf, rename, sub, termsOf } from "../terms.js";
 import { separated } from "./residues.js";
 
 export const ROW_TILE = 48;
@@ -33,6 +34,9 @@ export class Shape {
   readonly row: Span;
   readonly overLead: readonly Span[];
   readonly over: Span;
+  /** Rows of the present row tile and lanes of the present over tile: numbers where tiles are always whole. */
+  readonly rows: Expr;
+  readonly width: Expr;
   readonly rowTiles: Expr;
   readonly overTiles: Expr;
   /** Static bounds of the numbers of tiles: over tiles of one index of the leading axes, row tiles of a batch. */
@@ -47,10 +51,8 @@ export class Shape {
     width: freshName("width"),
   };
   readonly i0 = variable(this.names.i0);
-  readonly rows = variable(this.names.rows);
   readonly tile = variable(this.names.tile);
   readonly j0 = variable(this.names.j0);
-  readonly width = variable(this.names.width);
   readonly #reads = new Map<string, number>();
   readonly #sideLead = new Map<string, readonly Span[]>();
   readonly #known = new Map<Expr, number>();
@@ -72,6 +74,9 @@ export class Shape {
     this.batch = nest.batch.map(spanOf);
     [this.rowLead, this.row] = [rows.lead, rows.last];
     [this.overLead, this.over] = [over.lead, over.last];
+    const whole = (s: Span, size: number) => s.extent.kind === "num" && s.extent.value % size === 0;
+    this.rows = whole(this.row, this.rowTile) ? int(this.rowTile) : variable(this.names.rows);
+    this.width = whole(this.over, OVER_TILE) ? int(OVER_TILE) : variable(this.names.width);
     // Of the longest: a residue's quotients may be one fewer.
     this.rowTiles = ceilDiv(rename([this.row.extent], zeros(this.rowLead))[0] as Expr, this.rowTile);
     this.overTiles = ceilDiv(rename([this.over.extent], zeros(this.overLead))[0] as Expr, OVER_TILE);
@@ -90,6 +95,18 @@ export class Shape {
       const level = Math.max(0, ...[...f.elements, ...(f.rescale ? [f.rescale] : [])].map((e) => this.levelOf(e)));
       for (const b of f.bind) this.#level.set(b, level);
     }
+  }
+
+  /** First index and size of the row tile, and of the over tile, that `rowTile` and `tile` number. */
+  get rowRange(): readonly Stmt[] {
+    const { names, row, rowTile } = this;
+    const size = this.rows.kind === "num" ? [] : [letS(names.rows, imin(int(rowTile), sub(row.extent, this.i0)))];
+    return [letS(names.i0, mul(variable(names.rowTile), int(rowTile))), ...size];
+  }
+  get overRange(): readonly Stmt[] {
+    const { names, over } = this;
+    const size = this.width.kind === "num" ? [] : [letS(names.width, imin(int(OVER_TILE), sub(over.extent, this.j0)))];
+    return [letS(names.j0, mul(this.tile, int(OVER_TILE))), ...size];
   }
 
   /** OVER, ROW and BIND: which sides and which results of folds a term reads. */
