@@ -14,6 +14,7 @@ import { type Operand, OverSide } from "../tiles/prepare.js";
 import { RowSide } from "../tiles/rows.js";
 import { packedIndex, Shape, type TilesNest } from "../tiles/shape.js";
 import type { Surroundings } from "../tiles/tile.js";
+import { withoutDenormals } from "../tiles/underflow.js";
 import { planTile, Sides } from "../tiles/work.js";
 
 export function tiles(given: TilesNest): readonly Stmt[] {
@@ -34,7 +35,7 @@ export function tiles(given: TilesNest): readonly Stmt[] {
 
   const memory: Buffer[] = [];
   const variant = (all: boolean): readonly Stmt[] => {
-    const given = (roots: readonly Expr[]) => (all ? whereInside(nest.mask, roots) : roots);
+    const given = (roots: readonly Expr[]) => withoutDenormals(shape, all ? whereInside(nest.mask, roots) : roots);
     const loops = tileLoops(around, planTile(shape, sides, given, memory), all);
     return [...over.each, ...loops];
   };
