@@ -55,7 +55,7 @@ export interface Draw {
 }
 /** The first of a few draws in which no selection hangs on rounding: a step has no error bar. */
 export function decided(form: Form, c: Case, draw: (attempt: number) => Data): Draw {
-  for (let attempt = 0; attempt < 20; attempt++) {
+  for (let attempt = 0; attempt < 60; attempt++) {
     const data = draw(attempt);
     const { values, margin } = evaluated(form, c, data);
     if (margin > 1e-5) return { data, reference: values };

@@ -21,9 +21,6 @@ const formOf =
 /** What has no bar at scores of 10⁴, and why. */
 const conditioned: Readonly<Record<string, string>> = {
   "stick-breaking": "a sum of logarithms near 10⁴ has an error of 10⁻² in whatever order, and its exponential is the weight",
-  // To be removed when an operand has the same factors in every kernel that makes the scores again.
-  "qk-norm": "gains join the side that is rows, so the backward pass makes scores of other bits than the forward",
-  "tensor-product": "so do the numbers 1/R",
   simplicial: "of three factors two are multiplied first, and which two depends on the side that is rows",
 };
 /** Extents within the setting's. */
@@ -110,7 +107,8 @@ describe.skipIf(!(await needs("compiler")))("native", () => {
     it("is within the bar, and finite, where scores are 10⁴", async () => {
       const large = (of: string, x: Float64Array) => (["q", "qc", "qr", "bq"].includes(of) ? x.map((v) => Math.fround(v * 5000)) : x);
       const { data, reference } = decided(form, c, (attempt) => {
-        const d = c.draw(within(s, 2, 67, 71), seed + attempt);
+        // Where most weights are 0, most of what is selected by weight is undecided: then few rows.
+        const d = c.draw(attempt < 8 ? within(s, 2, 67, 71) : within(s, 1, 9, 71), seed + attempt);
         return { ...d, inputs: Object.fromEntries(Object.entries(d.inputs).map(([of, x]) => [of, large(of, x)])) };
       });
       const got = await c.run(data);
