@@ -59,7 +59,7 @@ const inventions: Readonly<Record<string, Invention>> = {
   },
 };
 
-describe.each(Object.entries(inventions))("%s", (_, { make, fills }) => {
+describe.each(Object.entries(inventions))("%s", (_, { make }) => {
   it("fuses", () => {
     const v = right(verdict((scale) => halvesOf(make(1, 512 * scale, 512 * scale, 64))));
     expect(v.quadratic.map((q) => q.value)).toEqual([]);
