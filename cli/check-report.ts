@@ -11,7 +11,7 @@ import {
   type Verdict,
 } from "../index.js";
 import { table } from "./table.js";
-import { amount, countText, mebibytes, placeText } from "./verdict-text.js";
+import { amount, countText, mebibytes, placeText, quadraticJson } from "./verdict-text.js";
 
 export interface Head {
   readonly expression: string;
@@ -222,13 +222,7 @@ export function reportJson(r: Report): object {
     dense: v.dense,
     temporaries: v.temporaries,
     scratchBytesPerThread: v.scratchBytesPerThread,
-    quadratic: v.quadratic.map((q) => ({
-      name: q.value.buffer.name,
-      bytes: q.bytes,
-      places: q.value.places,
-      readings: q.readings,
-      stopped: q.stopped,
-    })),
+    quadratic: v.quadratic.map(quadraticJson),
     device: r.device === "" ? null : r.device,
     seed: r.seed,
     runs: r.runs,

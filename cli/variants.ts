@@ -10,7 +10,7 @@ import { type Problem, problem } from "../trainer.js";
 import { EXIT, jsonResult, note, report, result } from "./output.js";
 import { didYouMean } from "./suggest.js";
 import { table } from "./table.js";
-import { countText, mebibytes, placeText } from "./verdict-text.js";
+import { countText, mebibytes, placeText, quadraticJson } from "./verdict-text.js";
 import { packageRoot } from "./version.js";
 
 /** A layer of a small model; T is its length, twice and four times that too. */
@@ -149,12 +149,6 @@ function toJson({ variant, lines, found }: Row): object {
     forwardExponent: v.temporaries.forward.exponent,
     scratchBytesPerThread: v.scratchBytesPerThread,
     dense: v.dense,
-    quadratic: v.quadratic.map((q) => ({
-      name: q.value.buffer.name,
-      bytes: q.bytes,
-      places: q.value.places,
-      readings: q.readings,
-      stopped: q.stopped,
-    })),
+    quadratic: v.quadratic.map(quadraticJson),
   };
 }

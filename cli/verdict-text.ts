@@ -1,12 +1,20 @@
 // How a verdict's parts are written for people.
 import { relative } from "node:path";
-import { authored, type Count } from "../index.js";
+import { authored, type Count, type Quadratic } from "../index.js";
 
 /** `1`, `1+scan`, `2+r`: kernels, and what is counted apart. */
 export function countText(c: Count): string {
   const apart = (n: number, what: string) => (n === 0 ? "" : n === 1 ? `+${what}` : `+${n}${what}`);
   return `${c.kernels}${apart(c.scans, "scan")}${apart(c.reductions, "r")}`;
 }
+/** A temporary that grows like the square of the sequences, as JSON has it. */
+export const quadraticJson = (q: Quadratic) => ({
+  name: q.value.buffer.name,
+  bytes: q.bytes,
+  places: q.value.places,
+  readings: q.readings,
+  stopped: q.stopped,
+});
 export const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(bytes < 10 * 2 ** 20 ? 2 : 0);
 /** Bytes or operations, with a unit that leaves at most four digits before the point. */
 export function amount(n: number, unit: string): string {

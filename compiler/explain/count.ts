@@ -3,12 +3,12 @@
 // gradients from a projected tensor on to what it was made of. A prefix scan and a reduction of captured tensors' gradients
 // over the sequences are counted apart.
 import type { Buffer } from "../lower/expr.js";
-import { storesOf } from "../lower/memory.js";
+import { storesOf, touched } from "../lower/memory.js";
 import type { Nest } from "../lower/nest.js";
 import { workOf } from "../lower/work.js";
 import type { Plan } from "../plan.js";
 import type { Growth } from "./growth.js";
-import { type Kernel, kernelsIn, neededFor, touchedBy } from "./kernels.js";
+import { type Kernel, kernelsIn, neededFor } from "./kernels.js";
 
 /** kernel: it counts. scan and reduction: counted apart, where nothing else stands between the same barriers. */
 export type Role = "kernel" | "scan" | "reduction" | "projection";
@@ -80,16 +80,16 @@ function rolesOf(plan: Plan, growth: Growth, isForward: ReadonlySet<Nest>): Read
   const roles = new Map<Nest, Role>();
   const given = (b: Buffer) => b.role === "input" || b.role === "state" || b.role === "table";
   const readers = new Map<Buffer, Nest[]>();
-  for (const n of all) for (const b of touchedBy(n).reads) readers.set(b, [...(readers.get(b) ?? []), n]);
+  for (const n of all) for (const b of touched(n).reads) readers.set(b, [...(readers.get(b) ?? []), n]);
   for (const n of nests) {
     if (n.form === "row" && n.stages.some((s) => s.stage === "scan")) roles.set(n, "scan");
-    else if (n.form === "contract" && [...touchedBy(n).reads].every(given)) roles.set(n, "projection");
+    else if (n.form === "contract" && [...touched(n).reads].every(given)) roles.set(n, "projection");
   }
   // Gradients, from their ends: matrix products on to a projection's factors, with point-wise work on their results, and
   // sums over the sequences. All that could be one is taken for one until something it leads to, or a point-wise value is
   // made of, is not.
   const writers = new Map<Buffer, Nest[]>();
-  for (const n of all) for (const b of touchedBy(n).writes) writers.set(b, [...(writers.get(b) ?? []), n]);
+  for (const n of all) for (const b of touched(n).writes) writers.set(b, [...(writers.get(b) ?? []), n]);
   const possible = new Map<Nest, Role>();
   for (const n of nests) {
     if (isForward.has(n) || roles.has(n)) continue;
@@ -100,7 +100,7 @@ function rolesOf(plan: Plan, growth: Growth, isForward: ReadonlySet<Nest>): Read
   for (let before = -1; before !== possible.size; ) {
     before = possible.size;
     for (const n of possible.keys()) {
-      const t = touchedBy(n);
+      const t = touched(n);
       const onward = [...t.writes].flatMap((b) => readers.get(b) ?? []);
       const made = n.form === "map" ? [...t.reads].filter((b) => !given(b)).flatMap((b) => writers.get(b) ?? []) : [];
       if ([...onward, ...made].some((m) => m !== n && !possible.has(m))) possible.delete(n);

@@ -1,8 +1,8 @@
 // A plan's kernels as people count them: the work between two global barriers, in order, with what each barrier waits for.
 // The walk is the one that the C target prints its calls along (lower/barriers.ts).
-import { type Conflict, type Touched, walkOf } from "../lower/barriers.js";
+import { type Conflict, walkOf } from "../lower/barriers.js";
 import type { Buffer } from "../lower/expr.js";
-import { expressionsOf, loadsOf, storesOf } from "../lower/memory.js";
+import { touched } from "../lower/memory.js";
 import type { Nest } from "../lower/nest.js";
 import type { Plan } from "../plan.js";
 
@@ -14,11 +14,6 @@ export interface Kernel {
   readonly because: readonly Conflict[];
 }
 
-export const touchedBy = (n: Nest): Touched => ({
-  reads: new Set(loadsOf(expressionsOf(n)).map((l) => l.buffer)),
-  writes: new Set(storesOf(n).map((s) => s.buffer)),
-});
-
 export function kernelsIn(plan: Plan): readonly Kernel[] {
   const out: Kernel[] = [];
   let nests: Nest[] = [];
@@ -29,7 +24,7 @@ export function kernelsIn(plan: Plan): readonly Kernel[] {
     nests = [];
     because = [];
   };
-  for (const e of walkOf(plan, touchedBy)) {
+  for (const e of walkOf(plan, touched)) {
     if (e.at === "nest") {
       nests.push(e.nest);
       continue;
@@ -51,7 +46,7 @@ export function neededFor(plan: Plan, outputs: readonly Buffer[]): ReadonlySet<N
   for (let before = -1; before < needed.size; ) {
     before = needed.size;
     for (const n of [...nests].reverse()) {
-      const t = touchedBy(n);
+      const t = touched(n);
       if (needed.has(n) || ![...t.writes].some((b) => wanted.has(b))) continue;
       needed.add(n);
       for (const b of t.reads) wanted.add(b);

@@ -9,12 +9,12 @@ import { showKernel } from "../loop/print.js";
 import { scheduled } from "../loop/recipes/index.js";
 import type { Interval } from "../loop/terms.js";
 import { extentVar } from "../lower/expr.js";
-import { bytesOf } from "../lower/memory.js";
+import { bytesOf, touched } from "../lower/memory.js";
 import type { Nest, Step } from "../lower/nest.js";
 import { showBuffer, showSteps } from "../lower/show.js";
 import type { Plan } from "../plan.js";
 import { cLimits } from "../targets/c/limits.js";
-import { kernelsIn, touchedBy } from "./kernels.js";
+import { kernelsIn } from "./kernels.js";
 import { readingsOf, valueIn } from "./why.js";
 
 export interface Stage {
@@ -50,7 +50,7 @@ export function graphText(roots: readonly Node[], authored: Authored): string {
 
 /** A nest's values, as the author wrote them. */
 export function placesOfNest(plan: Plan, n: Nest): readonly Place[] {
-  const all = [...touchedBy(n).writes].flatMap((b) => valueIn(plan, b).places.slice(0, 1));
+  const all = [...touched(n).writes].flatMap((b) => valueIn(plan, b).places.slice(0, 1));
   return all.filter((p, i) => all.findIndex((q) => q.file === p.file && q.line === p.line && q.column === p.column) === i);
 }
 const placed = (plan: Plan, n: Nest, authored: Authored): string => {

@@ -5,10 +5,10 @@ import type { Node } from "../../dsl/node.js";
 import { type Place, placesOf } from "../../dsl/places.js";
 import type { Buffer, Expr } from "../lower/expr.js";
 import { partsOf } from "../lower/expr.js";
-import { expressionsOf, loadsOf } from "../lower/memory.js";
+import { expressionsOf, loadsOf, touched } from "../lower/memory.js";
 import type { Axis, Nest } from "../lower/nest.js";
 import type { Plan } from "../plan.js";
-import { type Kernel, touchedBy } from "./kernels.js";
+import type { Kernel } from "./kernels.js";
 
 export interface Value {
   /** As the plan calls it. */
@@ -56,12 +56,12 @@ export function boundariesOf(plan: Plan, kernels: readonly Kernel[], forward: Re
 
 /** How a kernel reads a value: what keeps it from being computed where it is read. */
 export const readingsOf = (b: Buffer, reader: Kernel): readonly string[] =>
-  reader.nests.filter((n) => touchedBy(n).reads.has(b)).map((n) => readingOf(n, b));
+  reader.nests.filter((n) => touched(n).reads.has(b)).map((n) => readingOf(n, b));
 
 /** Why a value is stored whole although a fusion was looked for: what the lowering says of it and of its readers. */
 export function stoppedAt(plan: Plan, b: Buffer, kernels: readonly Kernel[]): readonly { readonly node: Node; readonly reason: string }[] {
   const own = plan.holds?.get(b.id);
-  const ids = new Set(kernels.flatMap((k) => k.nests.filter((n) => touchedBy(n).reads.has(b)).flatMap((n) => n.nodes)));
+  const ids = new Set(kernels.flatMap((k) => k.nests.filter((n) => touched(n).reads.has(b)).flatMap((n) => n.nodes)));
   const found = (plan.why ?? []).filter((w) => w.node === own || ids.has(w.node.id));
   return found.filter((w, i) => found.findIndex((x) => x.reason === w.reason && x.node === w.node) === i);
 }

@@ -56,3 +56,24 @@ function scalarFactors(body: Scalar): readonly Scalar[] {
   }
   return out;
 }
+
+/** A product's two operands: the widest factor starts one group, the widest with a row that it lacks the other; each of the
+ *  rest joins the group that it widens least. */
+export function twoGroups<F, R>(factors: readonly F[], rowsOf: (f: F) => readonly R[]): readonly [F[], F[]] | undefined {
+  const sorted = [...factors].sort((x, y) => rowsOf(y).length - rowsOf(x).length);
+  const first = sorted[0];
+  const second = first && sorted.find((f) => rowsOf(f).some((r) => !rowsOf(first).includes(r)));
+  if (first === undefined || second === undefined) return undefined;
+  const groups: readonly [F[], F[]] = [[first], [second]];
+  // One occurrence of each started the groups: expressions are shared, and in x·x·y a factor stands twice.
+  const rest = [...factors];
+  for (const f of [first, second]) rest.splice(rest.indexOf(f), 1);
+  for (const f of rest) {
+    const widens = (g: readonly F[]) => {
+      const span = new Set(g.flatMap(rowsOf));
+      return rowsOf(f).filter((r) => !span.has(r)).length;
+    };
+    (widens(groups[0]) <= widens(groups[1]) ? groups[0] : groups[1]).push(f);
+  }
+  return groups;
+}

@@ -8,7 +8,7 @@
 // The operands are read off the element: its factors, seen through maps that multiply, divide, negate and guard.
 import { kindOf } from "../../dsl/derivative/monoid.js";
 import { argsOf, type Extent, type FoldNode, type Node, UpTo, type ViewNode } from "../../dsl/node.js";
-import { type Factor, factorsOf } from "./factors.js";
+import { type Factor, factorsOf, twoGroups } from "./factors.js";
 import { isLoopNode } from "./walk.js";
 
 /** The private axes of a value's two sides. */
@@ -18,19 +18,22 @@ export interface Sides {
   /** Where more than two operands have axes of their own (queries × keys × second keys): each one's. */
   readonly parts?: readonly ReadonlySet<string>[];
 }
+export const eachSide = (s: Sides): readonly ReadonlySet<string>[] => s.parts ?? [s.left, s.right];
+export const meets = (a: Iterable<string>, b: ReadonlySet<string>): boolean => [...a].some((x) => b.has(x));
+export const within = (a: Iterable<string>, b: ReadonlySet<string>): boolean => [...a].every((x) => b.has(x));
 /** A side as rows, and what is folded over for each: the other side, or all others. */
 export interface Turn {
   readonly rows: ReadonlySet<string>;
   readonly over: ReadonlySet<string>;
 }
 export function turns(s: Sides): readonly Turn[] {
-  const parts = s.parts ?? [s.left, s.right];
+  const parts = eachSide(s);
   return parts.map((rows) => ({ rows, over: new Set(parts.filter((p) => p !== rows).flatMap((p) => [...p])) }));
 }
 /** The turn that a fold makes: over all of one, with its rows whole. */
 export function turnOf(over: readonly string[], s: Sides): Turn | undefined {
   const folded = new Set(over);
-  return turns(s).find((t) => [...t.over].every((a) => folded.has(a)) && ![...t.rows].some((a) => folded.has(a)));
+  return turns(s).find((t) => within(t.over, folded) && !meets(t.rows, folded));
 }
 
 /** Longer contractions are cheaper to store than to repeat. */
@@ -72,7 +75,7 @@ export function shared(a: Sides, b: Sides): Sides | undefined {
   const cut = (x: ReadonlySet<string>, y: ReadonlySet<string>) => new Set([...x].filter((k) => y.has(k)));
   if (a === b) return a;
   if (a.parts || b.parts) {
-    const [p, q] = [a.parts ?? [a.left, a.right], b.parts ?? [b.left, b.right]];
+    const [p, q] = [eachSide(a), eachSide(b)];
     const parts = p.flatMap((x) => q.map((y) => cut(x, y)).filter((c) => c.size > 0));
     const [left, right] = parts;
     if (p.length !== q.length || parts.length !== p.length || !left || !right) return undefined;
@@ -95,19 +98,9 @@ export function contraction(f: FoldNode, weights: ReadonlySet<Node>): Sides | un
   const rows = Object.keys(f.axes);
   const inner = factorsOf(x).filter((p) => f.over.some((a) => p.axes.has(a)));
   const rowsOf = (p: Factor) => rows.filter((a) => p.axes.has(a));
-  // As in the lowering: the widest factor starts one group, the widest with an axis that it lacks the other; each of the
-  // rest joins the group that it widens least.
-  const sorted = [...inner].sort((p, q) => rowsOf(q).length - rowsOf(p).length);
-  const first = sorted[0];
-  const second = first && sorted.find((p) => rowsOf(p).some((a) => !first.axes.has(a)));
-  if (!first || !second) return undefined;
-  const groups: readonly [Factor[], Factor[]] = [[first], [second]];
+  const groups = twoGroups(inner, rowsOf);
+  if (!groups) return undefined;
   const span = (g: readonly Factor[]) => new Set(g.flatMap(rowsOf));
-  for (const p of inner) {
-    if (p === first || p === second) continue;
-    const widens = (g: readonly Factor[]) => rowsOf(p).filter((a) => !span(g).has(a)).length;
-    (widens(groups[0]) <= widens(groups[1]) ? groups[0] : groups[1]).push(p);
-  }
   const [a, b] = [span(groups[0]), span(groups[1])];
   const left = new Set([...a].filter((r) => !b.has(r)));
   const right = new Set([...b].filter((r) => !a.has(r)));

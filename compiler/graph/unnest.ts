@@ -10,20 +10,21 @@ import { kindOf } from "../../dsl/derivative/monoid.js";
 import { sumMonoid } from "../../dsl/derivative/terms.js";
 import { argsOf, type FoldNode, type Node } from "../../dsl/node.js";
 import { factorsOf } from "./factors.js";
-import { isPointwise, quadratics, type Sides, type Turn, turnOf, turns } from "./quadratic.js";
+import { eachSide, isPointwise, meets, quadratics, type Sides, type Turn, turnOf, turns, within } from "./quadratic.js";
 import { order, type Rebuilt, rebuild } from "./walk.js";
 
 export function unnest(given: readonly Node[]): Rebuilt {
-  const flat = flatten(given);
-  const split = splitFolds(flat.roots);
+  const sides = quadratics(order(given));
+  if (sides.size === 0) return { roots: given, to: new Map() };
+  const flat = flatten(given, sides);
+  const same = flat.roots.every((r, i) => r === given[i]);
+  const split = splitFolds(flat.roots, same ? sides : quadratics(order(flat.roots)));
   return { roots: split.roots, to: new Map([...flat.to].map(([n, m]) => [n, split.to.get(m) ?? m])) };
 }
 
 /** Σ_A f(Σ_B x) = Σ_AB f(x), f linear and x quadratic, where the inner sum still has two sides: one over x's batch would be
  *  stored as large as x, one over one of three sides as large as the other two together. */
-function flatten(roots: readonly Node[]): Rebuilt {
-  const sides = quadratics(order(roots));
-  if (sides.size === 0) return { roots, to: new Map() };
+function flatten(roots: readonly Node[], sides: ReadonlyMap<Node, readonly Sides[]>): Rebuilt {
   return rebuild(roots, (n) => {
     if (n.op !== "fold" || n.args.length !== 1 || kindOf(n.monoid) !== "sum") return n;
     const [x] = n.args as readonly [Node];
@@ -44,14 +45,10 @@ const staysQuadratic = (f: Node, sides: ReadonlyMap<Node, readonly Sides[]>): bo
   f.args.length === 1 &&
   kindOf(f.monoid) === "sum" &&
   sides.has(f.args[0] as Node) &&
-  (sides.get(f.args[0] as Node) as readonly Sides[]).every(
-    (s) => (s.parts ?? [s.left, s.right]).filter((p) => within(p, new Set(Object.keys(f.axes)))).length > 1,
-  );
+  (sides.get(f.args[0] as Node) as readonly Sides[]).every((s) => eachSide(s).filter((p) => within(p, new Set(Object.keys(f.axes)))).length > 1);
 
-function splitFolds(roots: readonly Node[]): Rebuilt {
+function splitFolds(roots: readonly Node[], sides: ReadonlyMap<Node, readonly Sides[]>): Rebuilt {
   const nodes = order(roots);
-  const sides = quadratics(nodes);
-  if (sides.size === 0) return { roots, to: new Map() };
   const over = new Map<string, number>();
   const keyOf = (axes: ReadonlySet<string>) => [...axes].sort().join();
   for (const n of nodes) {
@@ -81,8 +78,6 @@ function splitFolds(roots: readonly Node[]): Rebuilt {
   });
 }
 
-const within = (a: Iterable<string>, b: ReadonlySet<string>): boolean => [...a].every((x) => b.has(x));
-const meets = (a: Iterable<string>, b: ReadonlySet<string>): boolean => [...a].some((x) => b.has(x));
 /** Sides of the quadratic values that the factors of a fold's elements are. */
 function sidesRead(f: FoldNode, sides: ReadonlyMap<Node, readonly Sides[]>): readonly Sides[] {
   return f.args.flatMap((a) => factorsOf(a)).flatMap((x) => x.nodes.flatMap((n) => sides.get(n) ?? []));

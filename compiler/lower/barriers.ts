@@ -4,13 +4,9 @@
 // target prints its calls along this walk, and `explain` counts along it.
 import type { Plan } from "../plan.js";
 import type { Buffer } from "./expr.js";
-import { bytesOf } from "./memory.js";
+import { bytesOf, type Touched } from "./memory.js";
 import type { Nest, Step } from "./nest.js";
 
-export interface Touched {
-  readonly reads: ReadonlySet<Buffer>;
-  readonly writes: ReadonlySet<Buffer>;
-}
 /** What the nest behind a barrier would have done too early. */
 export interface Conflict {
   /** Written: its value is needed, or would be replaced. Read: it would be replaced while others read it. */

@@ -44,11 +44,11 @@ export function dependents(own: ReadonlySet<Node>, r: Regions): ReadonlySet<Node
   for (const n of r.order) if (partsOf(n, r).some((p) => own.has(p) || out.has(p))) out.add(n);
   return out;
 }
-/** Is a value computed from a kernel's results, whichever kernels lie between? */
-export function waitsFor(n: Node, d: Draft, place: ReadonlyMap<Node, Draft>, r: Regions): boolean {
+/** Is any of these values computed from a kernel's results, whichever kernels lie between? */
+export function waitsFor(values: readonly Node[], d: Draft, place: ReadonlyMap<Node, Draft>, r: Regions): boolean {
   const seen = new Set<Node>();
   const visited = new Set<Draft>();
-  const todo = [n];
+  const todo = [...values];
   for (let x = todo.pop(); x; x = todo.pop()) {
     if (seen.has(x)) continue;
     seen.add(x);

@@ -54,23 +54,21 @@ export function finished(
     // A kernel's folds and finished values are made again from its own results.
     if ((small.has(n) || own) && !elsewhere && !pinned(n)) {
       stored.delete(n);
-      const finishes = own && (hosts.get(own) as Node[]);
-      if (finishes?.includes(n)) finishes.splice(finishes.indexOf(n), 1);
+      const hosted = own && (hosts.get(own) as Node[]);
+      if (hosted?.includes(n)) hosted.splice(hosted.indexOf(n), 1);
     }
   }
   const kernels = drafts.map((d): TileKernel => {
     const own = new Set<Node>([...d.folds.flat(), ...d.quads, ...(hosts.get(d) as readonly Node[])]);
     const after = dependents(own, r);
     const before = new Set<Node>();
-    for (const n of own) {
-      const seen = new Set<Node>();
-      const todo = [...partsOf(n, r)];
-      for (let x = todo.pop(); x; x = todo.pop()) {
-        if (seen.has(x)) continue;
-        seen.add(x);
-        if (own.has(x) || after.has(x)) todo.push(...partsOf(x, r));
-        else before.add(x);
-      }
+    const seen = new Set<Node>();
+    const todo = [...own].flatMap((n) => partsOf(n, r));
+    for (let x = todo.pop(); x; x = todo.pop()) {
+      if (seen.has(x)) continue;
+      seen.add(x);
+      if (own.has(x) || after.has(x)) todo.push(...partsOf(x, r));
+      else before.add(x);
     }
     return {
       home: d.home,
@@ -101,7 +99,7 @@ function hostOf(n: Node, place: ReadonlyMap<Node, Draft>, r: Regions): Draft | u
     else if (isPointwise(x)) todo.push(...argsOf(x));
     else others.push(x);
   }
-  if (!d || others.some((x) => waitsFor(x, d as Draft, place, r))) return undefined;
+  if (!d || waitsFor(others, d, place, r)) return undefined;
   const rows = [...d.shape.batch, ...d.shape.rows];
   if (n.op === "view" && !unviewed(n)) return undefined;
   const own = n.op === "view" ? n.args[0] : n;

@@ -1,6 +1,7 @@
 // What kind of kernel a fold is, read off its element's index notation: a sum whose element is a product of two
 // groups of factors with rows of their own is a contraction; a sum over a one-hot condition is a scatter; all else folds
 // row by row. The choice depends on the expression alone, never on extents (design.md, Bits).
+import { twoGroups } from "../graph/factors.js";
 import { apply, type Expr, partsOf, real, variable } from "./expr.js";
 import { and, yes } from "./ints.js";
 import type { Axis } from "./nest.js";
@@ -86,21 +87,10 @@ function contraction(element: Expr, rows: readonly Axis[], over: readonly Axis[]
   const inner = all.filter((f) => reads(f, over));
   if (inner.length < 2 || inner.some((f) => f.type !== "real")) return undefined;
   const rowsOf = (f: Expr) => rows.filter((r) => variables(f).has(r.v));
-  // Grow two groups: each factor joins the group that it widens least; the two widest distinct ones start them.
-  const sorted = [...inner].sort((x, y) => rowsOf(y).length - rowsOf(x).length);
-  const first = sorted[0] as Expr;
-  const second = sorted.find((f) => rowsOf(f).some((r) => !rowsOf(first).includes(r)));
-  if (!second) return undefined;
-  const a = [first];
-  const b = [second];
+  const groups = twoGroups(inner, rowsOf);
+  if (!groups) return undefined;
+  const [a, b] = groups;
   const span = (fs: readonly Expr[]) => new Set(fs.flatMap(rowsOf));
-  // One occurrence of each started the groups: expressions are shared, and in x·x·y a factor stands twice.
-  const rest = [...inner];
-  for (const f of [first, second]) rest.splice(rest.indexOf(f), 1);
-  for (const f of rest) {
-    const grow = (g: Expr[]) => rowsOf(f).filter((r) => !span(g).has(r)).length;
-    (grow(a) <= grow(b) ? a : b).push(f);
-  }
   const [ra, rb] = [span(a), span(b)];
   const m = rows.filter((r) => ra.has(r) && !rb.has(r));
   const n = rows.filter((r) => rb.has(r) && !ra.has(r));

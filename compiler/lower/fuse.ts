@@ -2,19 +2,10 @@
 // second moment reads the gradient once. A kernel moves up to an earlier one only past kernels that do not touch what it
 // reads or writes. All values of a nest are computed before any of its stores, index by index.
 import { apply, type Expr, elements, extentVar, load, maxOf, random, variable } from "./expr.js";
-import { expressionsOf, loadsOf, storesOf } from "./memory.js";
+import { expressionsOf, loadsOf, meets, type Touched, touched } from "./memory.js";
 import type { Axis, Nest, Store } from "./nest.js";
 
 type MapNest = Extract<Nest, { form: "map" }>;
-export interface Touched {
-  readonly reads: ReadonlySet<number>;
-  readonly writes: ReadonlySet<number>;
-}
-export const touched = (n: Nest): Touched => ({
-  reads: new Set(loadsOf(expressionsOf(n)).map((l) => l.buffer.id)),
-  writes: new Set(storesOf(n).map((s) => s.buffer.id)),
-});
-const meets = (a: ReadonlySet<number>, b: ReadonlySet<number>) => [...a].some((x) => b.has(x));
 
 const MOST_STORES = 6;
 
@@ -56,7 +47,7 @@ function shares(a: MapNest, b: MapNest): boolean {
     new Set(
       loadsOf(expressionsOf(n))
         .filter((l) => elements(l.buffer) >= size)
-        .map((l) => l.buffer.id),
+        .map((l) => l.buffer),
     );
   return meets(large(a), large(b));
 }

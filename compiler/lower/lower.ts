@@ -6,11 +6,11 @@ import type { Plan } from "../plan.js";
 import { axesInMemory, type CarryHome, counterName, type Home, type Memory, position, slot } from "./access.js";
 import { type Buffer, buffer, extentVar, int, variable } from "./expr.js";
 import { finished } from "./finish.js";
-import { fuseMaps, fuseUpdates, type Touched, touched } from "./fuse.js";
+import { fuseMaps, fuseUpdates } from "./fuse.js";
 import { iadd } from "./ints.js";
 import { type Layouts, layouts } from "./layout.js";
 import { materialise, pinnedValues, type Tiled, usersOf } from "./materialise.js";
-import { placeTemporaries } from "./memory.js";
+import { conflicts, placeTemporaries, type Touched, touched } from "./memory.js";
 import { fuseMirrored } from "./mirror.js";
 import type { Nest, Step } from "./nest.js";
 import { clean, describe, Nests } from "./nests.js";
@@ -323,15 +323,10 @@ function group(items: readonly (Nest | Step)[]): Step[] {
 /** Kernels of tiles stand as early as what they read allows: those of one layer then wait for each other nowhere. */
 function gathered(nests: readonly Nest[]): readonly Nest[] {
   const out: { readonly nest: Nest; readonly io: Touched }[] = [];
-  const meets = (a: ReadonlySet<number>, b: ReadonlySet<number>) => [...a].some((x) => b.has(x));
   for (const nest of nests) {
     const io = touched(nest);
     let at = out.length;
-    if (nest.form === "tiles")
-      for (; at > 0; at--) {
-        const { io: his } = out[at - 1] as (typeof out)[number];
-        if (meets(his.writes, io.reads) || meets(his.writes, io.writes) || meets(his.reads, io.writes)) break;
-      }
+    if (nest.form === "tiles") while (at > 0 && !conflicts((out[at - 1] as (typeof out)[number]).io, io)) at--;
     out.splice(at, 0, { nest, io });
   }
   return out.map((x) => x.nest);

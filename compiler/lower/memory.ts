@@ -1,7 +1,7 @@
 // Places for temporaries in one arena: a buffer lives from its first write to its last use; one that crosses a loop's
 // boundary lives as long as the loop. First fit by size, largest first.
 import { type Buffer, type Expr, elements, partsOf } from "./expr.js";
-import type { Nest, Stage, Step, Store } from "./nest.js";
+import type { Axis, Nest, Stage, Step, Store } from "./nest.js";
 
 const ALIGN = 64;
 export const bytesOf = (b: Buffer): number => elements(b) * { f32: 4, f64: 8, i32: 4, bf16: 2, f16: 2, bool: 1 }[b.dtype];
@@ -59,6 +59,48 @@ export function loadsOf(roots: readonly Expr[]): readonly Extract<Expr, { kind: 
   }
   return out;
 }
+
+/** Every loop of a nest. */
+export function axesOf(n: Nest): readonly Axis[] {
+  const ofStage = (s: Stage): readonly Axis[] => (s.stage === "map" ? s.axes : s.stage === "fold" ? s.over : [s.over]);
+  switch (n.form) {
+    case "map":
+      return n.axes;
+    case "row":
+      return [...n.rows, ...n.stages.flatMap(ofStage)];
+    case "contract":
+      return [...n.batch, ...n.m, ...n.n, ...n.k];
+    case "tiles":
+      return [...n.batch, ...n.rows, ...n.over, ...tileAxes(n)];
+    case "scatter":
+      return [...n.rows, ...n.over, n.target];
+    case "top":
+      return [...n.rows, n.over, n.slot];
+  }
+}
+function tileAxes(n: Nest & { form: "tiles" }): readonly Axis[] {
+  return [
+    ...n.dots.flatMap((d) => d.k),
+    ...n.sides.flatMap((s) => s.fold),
+    ...n.folds.flatMap((f) => f.n),
+    ...n.columns.flatMap((c) => c.n),
+    ...n.stores.flatMap((s) => s.n),
+  ];
+}
+
+/** The memory that a nest reads and writes. */
+export interface Touched {
+  readonly reads: ReadonlySet<Buffer>;
+  readonly writes: ReadonlySet<Buffer>;
+}
+export const touched = (n: Nest): Touched => ({
+  reads: new Set(loadsOf(expressionsOf(n)).map((l) => l.buffer)),
+  writes: new Set(storesOf(n).map((s) => s.buffer)),
+});
+export const meets = (a: ReadonlySet<Buffer>, b: ReadonlySet<Buffer>): boolean => [...a].some((x) => b.has(x));
+/** Must what touches the one stay after what touches the other? */
+export const conflicts = (earlier: Touched, later: Touched): boolean =>
+  meets(earlier.writes, later.reads) || meets(earlier.writes, later.writes) || meets(earlier.reads, later.writes);
 
 export function placeTemporaries(steps: readonly Step[]): { readonly offsets: ReadonlyMap<number, number>; readonly arenaBytes: number } {
   const life = new Map<Buffer, { first: number; last: number }>();

@@ -3,7 +3,8 @@
 // other's results as columns (five products of attention's backward pass rather than seven). Columns are gathered by
 // one thread a batch, so this waits for batches enough to go round.
 import { type Expr, extentVar, local, maxOf, partsOf, real, variable } from "./expr.js";
-import { renamed, type Touched, touched } from "./fuse.js";
+import { renamed } from "./fuse.js";
+import { conflicts, type Touched, touched } from "./memory.js";
 import type { Axis, Dot, Nest, Side, Store, TileColumn, TileFold } from "./nest.js";
 
 type TilesNest = Nest & { form: "tiles" };
@@ -26,10 +27,9 @@ export function fuseMirrored(nests: readonly Nest[]): readonly Nest[] {
 }
 /** An earlier kernel that can take this one in: nothing in between touches what it reads or writes. */
 function hostOf(out: readonly { nest: Nest; io: Touched }[], nest: TilesNest, io: Touched): number | undefined {
-  const meets = (a: ReadonlySet<number>, b: ReadonlySet<number>) => [...a].some((x) => b.has(x));
   for (let i = out.length - 1; i >= 0; i--) {
     const { nest: other, io: his } = out[i] as { nest: Nest; io: Touched };
-    if (meets(his.writes, io.reads) || meets(his.writes, io.writes) || meets(his.reads, io.writes)) return undefined;
+    if (conflicts(his, io)) return undefined;
     if (other.form === "tiles" && merged(other, nest)) return i;
   }
   return undefined;

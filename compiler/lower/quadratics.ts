@@ -6,7 +6,7 @@ import { kindOf } from "../../dsl/derivative/monoid.js";
 import type { FoldNode, Node } from "../../dsl/node.js";
 import { argsOf } from "../../dsl/node.js";
 import { type Factor, factorsOf, isZero } from "../graph/factors.js";
-import { contraction, isPointwise, isStill, type Sides, shared, turnOf, weightsIn } from "../graph/quadratic.js";
+import { contraction, eachSide, isPointwise, isStill, meets, type Sides, shared, turnOf, weightsIn } from "../graph/quadratic.js";
 import { elementsOf } from "../graph/residuals.js";
 import type { Regions } from "./regions.js";
 
@@ -32,7 +32,6 @@ export interface Quadratics {
 /** No fault: what an operand is made of is stored as any other value. */
 const OPERAND = "contracts it again";
 const keys = (n: Node): readonly string[] => Object.keys(n.axes);
-const meets = (a: Iterable<string>, b: ReadonlySet<string>): boolean => [...a].some((x) => b.has(x));
 const _within = (a: Iterable<string>, b: ReadonlySet<string>): boolean => [...a].every((x) => b.has(x));
 
 /** `refused`: folds that are known not to do, and why. */
@@ -250,9 +249,7 @@ function besides(
     const by = users.get(n) ?? [];
     const large = by.some((u) => {
       const s = sides.get(u);
-      return (
-        (s && (s.parts ?? [s.left, s.right]).filter((p) => meets(p, new Set(keys(n)))).length > 1) || (out.has(u) && u.op !== "view" && u.op !== "at")
-      );
+      return (s && eachSide(s).filter((p) => meets(p, new Set(keys(n)))).length > 1) || (out.has(u) && u.op !== "view" && u.op !== "at");
     });
     if (large && by.every((u) => sides.has(u) || joined.has(u) || out.has(u))) out.add(n);
   }

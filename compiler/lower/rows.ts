@@ -2,8 +2,8 @@
 // row while the row is in cache. A kernel joins an earlier one when, of what that one writes, it reads the present row
 // only; what it reads, the same thread has just written.
 import { type Expr, extentVar, maxOf } from "./expr.js";
-import { renamed, touched } from "./fuse.js";
-import { expressionsOf, loadsOf } from "./memory.js";
+import { renamed } from "./fuse.js";
+import { conflicts, expressionsOf, loadsOf, meets, touched } from "./memory.js";
 import type { Axis, Nest, Stage, Store } from "./nest.js";
 
 type RowNest = Extract<Nest, { form: "row" }>;
@@ -22,8 +22,6 @@ export function fuseRows(nests: readonly Nest[]): readonly Nest[] {
   return out;
 }
 
-const meets = (a: ReadonlySet<number>, b: ReadonlySet<number>) => [...a].some((x) => b.has(x));
-
 function join(out: readonly Nest[], nest: Joining): { readonly at: number; readonly nest: Nest } | undefined {
   const io = touched(nest);
   for (let i = out.length - 1; i >= 0; i--) {
@@ -33,7 +31,7 @@ function join(out: readonly Nest[], nest: Joining): { readonly at: number; reado
       const merged = merge(other, nest);
       return merged && { at: i, nest: merged };
     }
-    if (meets(his.writes, io.reads) || meets(his.writes, io.writes) || meets(his.reads, io.writes)) return undefined;
+    if (conflicts(his, io)) return undefined;
   }
   return undefined;
 }

@@ -2,7 +2,7 @@
 // row's sum of products, and the point-wise values between them and the tiles.
 import { kindOf } from "../../dsl/derivative/monoid.js";
 import { argsOf, type Node } from "../../dsl/node.js";
-import { isPointwise } from "../graph/quadratic.js";
+import { eachSide, isPointwise } from "../graph/quadratic.js";
 import { maxOf } from "./expr.js";
 import type { Quadratics } from "./quadratics.js";
 import type { Regions } from "./regions.js";
@@ -16,8 +16,7 @@ const SHORT = 512;
 export function smallFolds(r: Regions, q: Quadratics): ReadonlySet<Node> {
   const out = new Set<Node>();
   const folds = new Set<Node>(q.folds);
-  const both = (n: Node) =>
-    [...q.sides.values()].some((s) => (s.parts ?? [s.left, s.right]).filter((p) => [...p].some((a) => a in n.axes)).length > 1);
+  const both = (n: Node) => [...q.sides.values()].some((s) => eachSide(s).filter((p) => [...p].some((a) => a in n.axes)).length > 1);
   if (q.folds.length === 0) return out;
   // What is the same for all rows of a batch is neither side's: it is stored, for both.
   const either = new Set([...q.sides.values()].flatMap((s) => [...s.left, ...s.right]));

@@ -79,7 +79,7 @@ function draft(r: Regions, q: Quadratics, small: ReadonlySet<Node>): { drafts: r
     };
     const key = keyOfShape(shape);
     const home = r.home.get(n) ?? null;
-    const whole = drafts.find((d) => d.home === home && d.key === key && d.mask !== "nothing" && d.mask.size === 0 && !waitsFor(n, d, place, r));
+    const whole = drafts.find((d) => d.home === home && d.key === key && d.mask !== "nothing" && d.mask.size === 0 && !waitsFor([n], d, place, r));
     if (whole) whole.quads.push(n);
     else drafts.push({ home, shape, key, folds: [], mask: new Map(), quads: [n] });
     place.set(n, drafts.find((d) => d.quads.includes(n)) as Draft);

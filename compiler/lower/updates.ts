@@ -1,7 +1,8 @@
 // The order of updates: one that reads another's state comes before it is overwritten. Where two read each other's, or
 // one reads its own state at other places than it writes, the new value waits in a temporary and is copied last.
 import { type Buffer, load, variable } from "./expr.js";
-import { aligned, touched } from "./fuse.js";
+import { aligned } from "./fuse.js";
+import { touched } from "./memory.js";
 import type { Nest } from "./nest.js";
 
 type MapNest = Extract<Nest, { form: "map" }>;
@@ -29,7 +30,7 @@ export function orderUpdates(nests: readonly Nest[], temporary: (like: Buffer) =
     });
   };
   while (left.size > 0) {
-    const free = [...left].filter((n) => aligned(n) && ![...left].some((o) => o !== n && n.stores.some((s) => reads.get(o)?.has(s.buffer.id))));
+    const free = [...left].filter((n) => aligned(n) && ![...left].some((o) => o !== n && n.stores.some((s) => reads.get(o)?.has(s.buffer))));
     const chosen = free.length > 0 ? free : [[...left][0] as MapNest];
     for (const n of chosen) {
       left.delete(n);

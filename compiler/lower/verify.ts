@@ -8,8 +8,8 @@
 import type { Plan } from "../plan.js";
 import { type Buffer, type Expr, extentVar, maxOf, partsOf } from "./expr.js";
 import { variables } from "./form.js";
-import { expressionsOf, loadsOf, storesOf } from "./memory.js";
-import type { Axis, Monoid, Nest, Stage, Step } from "./nest.js";
+import { axesOf, expressionsOf, loadsOf, storesOf } from "./memory.js";
+import type { Monoid, Nest, Step } from "./nest.js";
 import { type Range, rangeOf } from "./ranges.js";
 import { showExpr } from "./show.js";
 
@@ -47,32 +47,6 @@ export function verifyPlan(plan: Plan): void {
 const storedIn = (steps: readonly Step[], b: Buffer): boolean =>
   steps.some((s) => (s.step === "loop" ? storedIn(s.body, b) : storesOf(s.nest).some((st) => st.buffer === b)));
 
-function axesOf(n: Nest): readonly Axis[] {
-  const ofStage = (s: Stage): readonly Axis[] => (s.stage === "map" ? s.axes : s.stage === "fold" ? s.over : [s.over]);
-  switch (n.form) {
-    case "map":
-      return n.axes;
-    case "row":
-      return [...n.rows, ...n.stages.flatMap(ofStage)];
-    case "contract":
-      return [...n.batch, ...n.m, ...n.n, ...n.k];
-    case "tiles":
-      return [...n.batch, ...n.rows, ...n.over, ...tileAxes(n)];
-    case "scatter":
-      return [...n.rows, ...n.over, n.target];
-    case "top":
-      return [...n.rows, n.over, n.slot];
-  }
-}
-function tileAxes(n: Nest & { form: "tiles" }): readonly Axis[] {
-  return [
-    ...n.dots.flatMap((d) => d.k),
-    ...n.sides.flatMap((s) => s.fold),
-    ...n.folds.flatMap((f) => f.n),
-    ...n.columns.flatMap((c) => c.n),
-    ...n.stores.flatMap((s) => s.n),
-  ];
-}
 function localsOf(n: Nest): ReadonlySet<string> {
   if (n.form === "contract") return new Set(["sum"]);
   if (n.form === "top") return new Set(["value", "index"]);

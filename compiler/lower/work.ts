@@ -2,7 +2,7 @@
 // measured time against: an operation is any real primitive (fma of a contraction counts two, exp one), a masked
 // element counts in full, and memory is what must be read and written at least once however it is blocked.
 import { type Buffer, type Expr, maxOf, partsOf } from "./expr.js";
-import { bytesOf, expressionsOf, loadsOf, storesOf } from "./memory.js";
+import { axesOf, bytesOf, expressionsOf, loadsOf, storesOf } from "./memory.js";
 import type { Axis, Nest, Store } from "./nest.js";
 
 export interface Work {
@@ -60,29 +60,6 @@ function operationsOf(n: Nest): number {
   }
 }
 
-function axesOf(n: Nest): ReadonlySet<string> {
-  const all = ((): readonly Axis[] => {
-    switch (n.form) {
-      case "map":
-        return n.axes;
-      case "contract":
-        return [...n.batch, ...n.m, ...n.n, ...n.k];
-      case "row":
-        return [...n.rows, ...n.stages.flatMap((s) => (s.stage === "map" ? s.axes : s.stage === "fold" ? s.over : [s.over]))];
-      case "tiles":
-        return [
-          ...[...n.batch, ...n.rows, ...n.over],
-          ...[...n.dots.flatMap((d) => d.k), ...n.sides.flatMap((s) => s.fold), ...n.folds.flatMap((f) => f.n)],
-          ...[...n.columns.flatMap((c) => c.n), ...n.stores.flatMap((s) => s.n)],
-        ];
-      case "scatter":
-        return [...n.rows, ...n.over, n.target];
-      case "top":
-        return [...n.rows, n.over, n.slot];
-    }
-  })();
-  return new Set(all.map((a) => a.v));
-}
 /** Whether an index moves while the nest runs: an enclosing loop's counter stands still. */
 function moves(index: Expr, own: ReadonlySet<string>): boolean {
   const todo = [index];
@@ -94,7 +71,7 @@ function moves(index: Expr, own: ReadonlySet<string>): boolean {
 }
 
 export function workOf(n: Nest): Work {
-  const own = axesOf(n);
+  const own = new Set(axesOf(n).map((a) => a.v));
   const part = (b: Buffer, index: readonly Expr[]) =>
     b.axes.reduce((bytes, a, i) => (moves(index[i] as Expr, own) ? bytes : bytes / Math.max(1, maxOf(a.extent))), bytesOf(b));
   const most = (accesses: readonly { readonly buffer: Buffer; readonly index: readonly Expr[] }[]) => {

@@ -8,24 +8,12 @@ import { runGraphPasses } from "../../compiler/pipeline.js";
 import { fold as foldNode, grad } from "../../dsl/build.js";
 import type { FoldNode, Node } from "../../dsl/node.js";
 import { decoder, gqaNormed, mha, mla } from "../../models/blocks.js";
-import { compute, computeRead, type Env, fill, input, numbers, param, right, weigh } from "./harness.js";
+import { after, compute, computeRead, type Env, fill, input, numbers, param, right, weigh } from "./harness.js";
 import { loose, type R } from "./loose.js";
 
 const { attention, cast, crossEntropy, div, dot, label, logSumExp, map, max, mean, mul, repeat, softmax, stopGradient, sub, sum } = loose;
 const exp = (x: R) => map(x, (x: R) => Math.exp(x));
 
-function after(pass: string, roots: readonly Node[]): readonly Node[] {
-  let out: readonly Node[] = [];
-  right(
-    runGraphPasses(roots, {
-      capture: { folder: null },
-      watch: (name, g) => {
-        if (name === pass) out = g.roots;
-      },
-    }),
-  );
-  return out;
-}
 const worst = (a: readonly Float64Array[], b: readonly Float64Array[]): number =>
   Math.max(
     ...a.map((u, k) => {

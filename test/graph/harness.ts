@@ -41,6 +41,20 @@ export function computeRead(roots: readonly Node[], env: Env, extents: Extents =
   return evaluate(g.roots, env, extents);
 }
 
+/** The graph after a pass of the compiled targets. */
+export function after(pass: string, roots: readonly Node[]): readonly Node[] {
+  let out: readonly Node[] = [];
+  right(
+    runGraphPasses(roots, {
+      capture: { folder: null },
+      watch: (name, g) => {
+        if (name === pass) out = g.roots;
+      },
+    }),
+  );
+  return out;
+}
+
 /** A scalar loss that weighs every element of y differently, so that its gradient sees the whole Jacobian. */
 export function weigh(y: Node, random: () => number, env: Env, extents: Extents = new Map()): Node {
   const w = input(y.axes);

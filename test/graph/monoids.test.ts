@@ -2,25 +2,12 @@
 // values of the original, masked elements and masked rows included; all others stay.
 import { describe, expect, it } from "vitest";
 import { order } from "../../compiler/graph/walk.js";
-import { runGraphPasses } from "../../compiler/pipeline.js";
 import { grad } from "../../dsl/build.js";
 import type { Leaf, Node } from "../../dsl/node.js";
-import { compute, computeRead, type Env, fill, input, numbers, right, weigh } from "./harness.js";
+import { after, compute, computeRead, type Env, fill, input, numbers, weigh } from "./harness.js";
 import { loose, type R } from "./loose.js";
 
 const { argMax, div, dot, fold, map, monoid, sum } = loose;
-const after = (pass: string, roots: readonly Node[]): readonly Node[] => {
-  let out: readonly Node[] = [];
-  right(
-    runGraphPasses(roots, {
-      capture: { folder: null },
-      watch: (name, g) => {
-        if (name === pass) out = g.roots;
-      },
-    }),
-  );
-  return out;
-};
 /** Folds of more than one component. */
 const tuples = (roots: readonly Node[]): number => order(roots).filter((n) => (n.op === "fold" || n.op === "scan") && n.args.length > 1).length;
 
