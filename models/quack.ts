@@ -1,5 +1,6 @@
 // QuacK and QK clip as transformations of an optimizer.
 import { type Axes, deriveRates, find, MallardError, map, mapTree, max, type Optimizer, type Rates, type Tensor, type Tree } from "../dsl/index.js";
+import { sameBound } from "./optim.js";
 
 /** lr(W) = τ η f(W)/f(W)₀ for every weight below the labelled logits. */
 export const quack = <S extends Tree>(
@@ -13,6 +14,7 @@ export const quack = <S extends Tree>(
   if (!(tau > 0)) throw new MallardError(`quack: τ is ${tau}; a number above 0 is wanted`);
   const factors = (loss: Tree) => deriveRates(find(loss, "logits"), { norm, combine });
   return {
+    ...sameBound(inner),
     init: (x) => ({ f0: factors(x.loss), inner: inner.init(x) }),
     update: (x) => {
       const rates = mapTree(factors(x.loss), (f, path) => map({ f, f0: x.s.f0[path]!, tau }, ({ f, f0, tau }) => (tau * f) / f0));
@@ -30,6 +32,7 @@ const queriesAlone = { ...together, wq: 1, wk: 0 };
 /** Kimi K2: after the step, rescale the heads whose greatest unmasked logit passed `limit`. The maximum is an ordinary
  *  fold of the labelled scores: the compiler adds it to the kernel that has them. */
 export const qkClip = <S extends Tree>(inner: Optimizer<S>, { limit = 100 } = {}): Optimizer<S> => ({
+  ...sameBound(inner),
   init: (x) => inner.init(x),
   update: (x) => {
     const { w, s } = inner.update(x);
