@@ -24,7 +24,7 @@ export function deriveRates(
   const by = new Map<Leaf, Node[]>();
   for (const { value } of logits) {
     const n = nodeOf(value, "deriveRates: the logits");
-    for (const w of weightsBelow(n)) by.set(w, [...(by.get(w) ?? []), n]);
+    for (const w of paramsBelow(n).filter(isMatrix)) by.set(w, [...(by.get(w) ?? []), n]);
   }
   if (by.size === 0) throw new RuleError("deriveRates: no weight stands between the logits and the inputs of their model");
   const paths = [...by.keys()].map((w) => w.name);
@@ -34,9 +34,11 @@ export function deriveRates(
   return handle(Object.fromEntries([...by].map(([w, ls]) => [w.name, build.rate(w, ls, how)])));
 }
 
-/** Matrices below the label that `value` shows, its model's inputs and what is below them left out. A loop's slices
+const isMatrix = ({ param }: Leaf): boolean => param !== undefined && param.from.length + param.to.length > 0;
+
+/** Parameters below the label that `value` shows, its model's inputs and what is below them left out. A loop's slices
  *  lead to what they are slices of. */
-function weightsBelow(value: Node): readonly Leaf[] {
+export function paramsBelow(value: Node): readonly Leaf[] {
   const sources = new Map<Node, readonly Node[]>();
   const enter = (l: Loop) => {
     for (const [k, s] of l.slices.entries()) sources.set(s, [l.xs[k] as Node]);
@@ -51,7 +53,7 @@ function weightsBelow(value: Node): readonly Leaf[] {
   for (let n = stack.pop(); n; n = stack.pop()) {
     if (seen.has(n) || (beyond.has(n) && n !== label)) continue;
     seen.add(n);
-    if (n.op === "leaf" && n.role === "param" && n.param && n.param.from.length + n.param.to.length > 0) found.add(n);
+    if (n.op === "leaf" && n.role === "param") found.add(n);
     if (n.op === "carry" || n.op === "emit") {
       enter(n.loop);
       stack.push(...(n.op === "emit" ? [n.of] : [n.loop.next[n.index] as Node]));
