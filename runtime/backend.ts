@@ -13,7 +13,7 @@ import { MallardError } from "../dsl/errors.js";
 import { type Leaf, type Node, UpTo } from "../dsl/node.js";
 import { placesOf } from "../dsl/places.js";
 import type { Device, DeviceState, Executable, HostArray, StateSpec } from "./device.js";
-import { evaluate } from "./devices/js/oracle.js";
+import { evaluator } from "./devices/js/oracle.js";
 import { DeviceError } from "./errors.js";
 import { profiled, unmeasured } from "./profile.js";
 
@@ -131,6 +131,14 @@ export const oracleBackend = (): Backend => ({
     if (isLeft(p)) return p;
     const { program, graph, state } = p.right;
     const extents = upTos([...graph.roots, ...Object.values(program.inputs)]);
+    /** For the extents of the last run. */
+    let last: { readonly sizes: string; readonly values: ReturnType<typeof evaluator> } | undefined;
+    const evaluate = (env: ReadonlyMap<Leaf, Float64Array>, given: ReadonlyMap<number, number>) => {
+      const sizes = extents.map((e) => given.get(e.id)).join();
+      if (last?.sizes !== sizes)
+        last = { sizes, values: evaluator(graph.roots, new Map(extents.map((e) => [e, given.get(e.id) as number])), graph.originals) };
+      return last.values(env);
+    };
     const executable: Executable = {
       kernels: [],
       run: async (kept, inputs, given) => {
@@ -144,12 +152,14 @@ export const oracleBackend = (): Backend => ({
         }
         for (const name of Object.keys(inputs))
           if (!(name in program.inputs)) throw new DeviceError({ kind: "UnknownInput", name, known: Object.keys(program.inputs) });
-        const values = evaluate(graph.roots, env, new Map(extents.map((e) => [e, given.get(e.id) as number])), graph.originals);
+        const values = evaluate(env, given);
         const names = Object.keys(program.outputs);
         program.updates.forEach((u, i) => void kept.of(u.leaf.name).set(values[names.length + i] as Float64Array));
         return Object.fromEntries(names.map((n, i) => [n, values[i] as Float64Array]));
       },
-      [Symbol.dispose]: () => {},
+      [Symbol.dispose]: () => {
+        last = undefined;
+      },
     };
     return right({ executable, extents, state, plan: undefined });
   },

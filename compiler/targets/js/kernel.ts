@@ -74,21 +74,18 @@ class Printer {
     const sizes = this.context.sizes(n);
     if (original?.kind === "map") {
       const { fn, captured, field, bare } = original;
-      const at = this.give(Object.fromEntries(Object.keys(n.axes).map((a) => [a, 0])));
       const values = n.args.map((a) => this.value(a, v));
-      for (const a of Object.keys(n.axes)) this.lines.push(`${at}[${JSON.stringify(a)}] = ${v.get(a)};`);
-      const size = this.give(sizes);
       const f = this.give(fn);
       const out = this.name();
+      const text = (name: string, value: string) => `${JSON.stringify(name)}: ${value}`;
+      // Literals, not records kept and filled: the engine sees that they do not outlive the call, and makes none.
+      const at = `{ ${Object.keys(n.axes).map((a) => text(a, v.get(a) as string))} }`;
+      const own = Object.entries(captured).map(([name, value]) => text(name, this.give(value)));
+      const places = `${at}, ${this.give(sizes)}`;
       let call: string;
-      if (bare) call = `${f}(${values[0]}, ${at}, ${size})`;
-      else if (n.args.length + Object.keys(captured).length === 0) call = `${f}(${at}, ${size})`;
-      else {
-        // One record, filled again for each element; made with all its names, so that its shape never changes.
-        const record = this.give({ ...Object.fromEntries(n.names.map((name, i) => [name, n.args[i]?.dtype === "bool" ? false : 0])), ...captured });
-        for (const [i, name] of n.names.entries()) this.lines.push(`${record}[${JSON.stringify(name)}] = ${values[i]};`);
-        call = `${f}(${record}, ${at}, ${size})`;
-      }
+      if (bare) call = `${f}(${values[0]}, ${places})`;
+      else if (n.args.length + own.length === 0) call = `${f}(${places})`;
+      else call = `${f}({ ${[...n.names.map((name, i) => text(name, values[i] as string)), ...own]} }, ${places})`;
       this.lines.push(`const ${out} = ${call}${field === null ? "" : `[${JSON.stringify(field)}]`};`);
       return out;
     }
@@ -202,10 +199,9 @@ function combined(p: Printer, n: FoldNode | ScanNode, state: readonly string[], 
   const names = Object.keys(n.monoid.empty);
   const original = c.original(n);
   if (original?.kind === "monoid") {
-    const [x, y] = [0, 1].map(() => p.give(Object.fromEntries(names.map((f) => [f, 0])))) as [string, string];
-    for (const [i, f] of names.entries()) p.lines.push(`${x}[${JSON.stringify(f)}] = ${state[i]}; ${y}[${JSON.stringify(f)}] = ${element[i]};`);
+    const record = (values: readonly string[]) => `{ ${names.map((f, i) => `${JSON.stringify(f)}: ${values[i]}`)} }`;
     const out = p.name();
-    p.lines.push(`const ${out} = ${p.give(original.fn)}(${x}, ${y});`);
+    p.lines.push(`const ${out} = ${p.give(original.fn)}(${record(state)}, ${record(element)});`);
     return names.map((f) => `${out}[${JSON.stringify(f)}]`);
   }
   const { combine } = n.monoid;

@@ -27,6 +27,27 @@ export function evaluate(
 ): readonly Float64Array[] {
   return new Evaluation(roots, env, extents, originals).run();
 }
+/** The same as a function of the leaves' arrays, to be called again and again: the code is printed, and warmed up, once.
+ *  Values lie where they are between two calls, unless they are many. */
+export function evaluator(
+  roots: readonly Node[],
+  extents: ReadonlyMap<UpTo, number>,
+  originals: Originals,
+): (env: ReadonlyMap<Leaf, Float64Array>) => readonly Float64Array[] {
+  let kept: { readonly env: ReadonlyMap<Leaf, Float64Array>; readonly evaluation: Evaluation } | undefined;
+  return (env) => {
+    if (!kept || [...env].some(([l, data]) => kept?.env.get(l)?.length !== data.length)) {
+      const own = new Map([...env].map(([l, data]) => [l, data.slice()]));
+      kept = { env: own, evaluation: new Evaluation(roots, own, extents, originals) };
+    } else for (const [l, data] of env) kept.env.get(l)?.set(data);
+    const { evaluation } = kept;
+    const values = evaluation.run();
+    if (evaluation.stored > KEPT) kept = undefined;
+    return values;
+  };
+}
+/** Numbers (32 MB of them) that an evaluator holds on to. */
+const KEPT = 2 ** 22;
 
 class Evaluation {
   readonly #slots = new Map<Node, Slot>();
@@ -36,6 +57,9 @@ class Evaluation {
   readonly #results = new Map<Loop, Node[]>();
   readonly #loopsDone = new Set<Loop>();
   readonly #context: Context;
+  #steps: readonly (() => void)[] | undefined;
+  /** Numbers for which room was made. */
+  stored = 0;
   constructor(
     readonly roots: readonly Node[],
     readonly env: ReadonlyMap<Leaf, Float64Array>,
@@ -61,7 +85,8 @@ class Evaluation {
   }
 
   run(): readonly Float64Array[] {
-    for (const step of this.#compile(this.#region(this.roots))) step();
+    this.#steps ??= this.#compile(this.#region(this.roots));
+    for (const step of this.#steps) step();
     return this.roots.map((r) => {
       const out = dense(this.sizes(r));
       copier(this.slot(r), out, this.sizes(r))(0, 0);
@@ -129,6 +154,7 @@ class Evaluation {
   }
   #store(n: Node): Slot {
     const s = dense(this.sizes(n));
+    this.stored += s.data.length;
     this.#slots.set(n, s);
     return s;
   }
@@ -216,6 +242,7 @@ class Evaluation {
         return this.#loopsDone.has(n.loop) ? null : this.#loop(n.loop);
       case "grad":
       case "rate":
+      case "bound":
         throw new Error(`js: ${n.op} must be expanded before it is evaluated`);
     }
   }
