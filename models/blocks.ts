@@ -21,8 +21,7 @@ import {
   type Typed,
   weight,
 } from "../dsl/index.js";
-import { latent } from "./attention/04-latent.js";
-import { causal } from "./attention/05-causal.js";
+import { causalBy, latentBy, type ScoreOptions } from "./scores.js";
 
 /** One record may serve several attentions: what one does not read may stand there. */
 interface Others {
@@ -34,7 +33,7 @@ interface Others {
   readonly value?: number;
 }
 /** Sizes of a decoder. */
-export interface Config extends Others {
+export interface Config extends Others, ScoreOptions {
   readonly model: number;
   readonly layer: number;
   readonly head: number;
@@ -81,7 +80,7 @@ export const mha = (c: Config) =>
     const q = rope(dot(xi, wq, "model"), "query", "dim", turned(c)),
       k = rope(dot(xj, wk, "model"), "key", "dim", turned(c)),
       v = dot(xj, wv, "model");
-    return rename(dot(causal({ q, k, v }), wo, "head", "value"), { query: "time" });
+    return rename(dot(causalBy(c)({ q, k, v }), wo, "head", "value"), { query: "time" });
   });
 const gains = (c: Config) => ({ gq: gain({ dim: c.dim }), gk: gain({ dim: c.dim }) });
 export const mhaNormed = (c: Config) =>
@@ -90,7 +89,7 @@ export const mhaNormed = (c: Config) =>
       xj = rename(x, { time: "key" });
     const q = rope(mul(rms(dot(xi, wq, "model"), "dim"), gq), "query", "dim", turned(c)),
       k = rope(mul(rms(dot(xj, wk, "model"), "dim"), gk), "key", "dim", turned(c));
-    return rename(dot(causal({ q, k, v: dot(xj, wv, "model") }), wo, "head", "value"), { query: "time" });
+    return rename(dot(causalBy(c)({ q, k, v: dot(xj, wv, "model") }), wo, "head", "value"), { query: "time" });
   });
 
 /** Grouped queries: wq alone has the axis `member`. Nothing else changes. */
@@ -107,7 +106,7 @@ export const gqa = (c: GroupedConfig) =>
     const q = rope(dot(xi, wq, "model"), "query", "dim", turned(c)),
       k = rope(dot(xj, wk, "model"), "key", "dim", turned(c)),
       v = dot(xj, wv, "model");
-    return rename(dot(causal({ q, k, v }), wo, "group", "member", "value"), { query: "time" });
+    return rename(dot(causalBy(c)({ q, k, v }), wo, "group", "member", "value"), { query: "time" });
   });
 export const gqaNormed = (c: GroupedConfig) =>
   model({ ...gqaParts(c), ...gains(c) }, stream, ({ wq, wk, wv, wo, gq, gk, x }) => {
@@ -115,7 +114,7 @@ export const gqaNormed = (c: GroupedConfig) =>
       xj = rename(x, { time: "key" });
     const q = rope(mul(rms(dot(xi, wq, "model"), "dim"), gq), "query", "dim", turned(c)),
       k = rope(mul(rms(dot(xj, wk, "model"), "dim"), gk), "key", "dim", turned(c));
-    return rename(dot(causal({ q, k, v: dot(xj, wv, "model") }), wo, "group", "member", "value"), { query: "time" });
+    return rename(dot(causalBy(c)({ q, k, v: dot(xj, wv, "model") }), wo, "group", "member", "value"), { query: "time" });
   });
 
 /** Multi-head latent attention, decoupled RoPE (quack.md's names). */
@@ -136,7 +135,7 @@ export const mla = (c: LatentConfig) =>
       const xi = rename(x, { time: "query" }),
         xj = rename(x, { time: "key" }),
         cq = dot(xi, dq, "model");
-      const o = latent({
+      const o = latentBy(c)({
         qc: dot(cq, uq, "cq"),
         qr: rope(dot(cq, qr, "cq"), "query", "rope", turned(c)),
         c: dot(xj, dkv, "model"),
@@ -167,13 +166,15 @@ export interface Attention {
   readonly inputs: typeof stream;
   readonly bound: Formula<typeof stream, Stream>;
 }
-const blockOf = <M extends Attention>(c: Shared, attention: M) => {
+const blockOf = <M extends Attention>(c: Shared, attention: M, mlp: Feed = swiglu(c)) => {
   const inner: Attention = attention; // inside, only its form matters
-  return model({ n1: norm(c), attention: inner, n2: norm(c), mlp: swiglu(c) }, stream, ({ n1, attention, n2, mlp, x }) => {
+  return model({ n1: norm(c), attention: inner, n2: norm(c), mlp }, stream, ({ n1, attention, n2, mlp, x }) => {
     const h = add(x, attention({ x: n1({ x }) }));
     return add(h, mlp({ x: n2({ x: h }) }));
   }) as unknown as Block<M>; // the same value: M is what `inner` was, which the checker forgot two lines above
 };
+/** A model of SwiGLU's form. */
+export type Feed = Pick<ReturnType<typeof swiglu>, "inputs" | "bound"> & { readonly parts: unknown; readonly params: unknown };
 type Block<M> = Model<
   { n1: ReturnType<typeof norm>; attention: M; n2: ReturnType<typeof norm>; mlp: ReturnType<typeof swiglu> },
   typeof stream,
@@ -186,9 +187,9 @@ export type Decoder<M> = Model<
   { tokens: Typed<"time", "i32"> },
   Tensor<{ time: number; vocab: number }>
 >;
-/** The decoder around an attention: from tokens to logits over the vocabulary. */
-export const decoder = <M extends Attention>(c: Shared, attention: M): Decoder<M> => {
-  const blocks = blockOf<Attention>(c, attention);
+/** The decoder around an attention, SwiGLU after it unless said: from tokens to logits over the vocabulary. */
+export const decoder = <M extends Attention>(c: Shared, attention: M, mlp?: Feed): Decoder<M> => {
+  const blocks = blockOf<Attention>(c, attention, mlp);
   return model(
     { embed: weight({ vocab: c.vocab }, { model: c.model }, init(c)), blocks: repeat(c.layer, blocks), last: norm(c) },
     { tokens: ints("time") },
