@@ -22,6 +22,7 @@ import type {
   ParamInfo,
   RandomNode,
   RateNode,
+  RateRule,
   ScanNode,
   Shape,
   StopNode,
@@ -247,21 +248,18 @@ export const label = (x: Node, name: string, path: string, inputs: readonly Node
   });
 export const grad = (loss: Node, wrt: Node): GradNode =>
   cons<GradNode>(`grad ${loss.id} ${wrt.id}`, { op: "grad", axes: wrt.axes, dtype: "f32", args: [loss, wrt] });
-/** Axes of the weight that survive in the logits separate rates. */
-export const rate = (
-  weight: Node,
-  logits: readonly Node[],
-  o: { readonly norm: RateNode["norm"]; readonly combine: RateNode["combine"] },
-): RateNode => {
-  const stacked = weight.op === "leaf" ? (weight.param?.stacked ?? []) : [];
-  const axes = Object.fromEntries(Object.entries(weight.axes).filter(([a]) => stacked.includes(a) || logits.some((l) => a in l.axes)));
-  return cons<RateNode>(`rate ${weight.id} ${ids(logits)} ${o.norm} ${o.combine}`, {
+/** `axes`: those of the weight that separate rates. */
+export const rate = (weight: Node, logits: readonly Node[], rule: RateRule, axes: Shape): RateNode => {
+  const { norm, combine, floor, heuristic } = rule; // the rule may be a whole rate node
+  return cons<RateNode>(`rate ${weight.id} ${ids(logits)} ${norm} ${combine} ${floor} ${heuristic} ${shapeKey(axes)}`, {
     op: "rate",
     axes,
     dtype: "f32",
     args: [weight, ...logits],
-    norm: o.norm, // o may be a whole rate node
-    combine: o.combine,
+    norm,
+    combine,
+    floor,
+    heuristic,
   });
 };
 
@@ -344,7 +342,7 @@ export function withArgs(n: Node, args: readonly Node[]): Node {
     case "grad":
       return grad(x, args[1] as Node);
     case "rate":
-      return rate(x, args.slice(1), n);
+      return rate(x, args.slice(1), n, n.axes);
     case "carry":
     case "emit":
       throw new Error(`withArgs: ${n.op} is rebuilt with its loop`);

@@ -159,12 +159,19 @@ export interface GradNode extends Base {
   readonly op: "grad";
   readonly args: readonly [Node, Node];
 }
-/** The factor f(W) of quack.md for the weight args[0], from the logit expressions args[1..]; expanded by the compiler. */
-export interface RateNode extends Base {
-  readonly op: "rate";
-  readonly args: readonly [Node, ...Node[]];
+/** How a factor of a rate is derived: the norm and how the paths to one logit combine; the least value (at least 0) that
+ *  any norm of a parameter is taken for; whether what has no bound passes as a map of norm 1. */
+export interface RateRule {
   readonly norm: "frobenius" | "spectral";
   readonly combine: "max" | "sum";
+  readonly floor: number;
+  readonly heuristic: boolean;
+}
+/** The factor f(W) of quack.md for the weight args[0], from the logit expressions args[1..]; expanded by the compiler. Its
+ *  axes are those of the weight that separate rates. */
+export interface RateNode extends Base, RateRule {
+  readonly op: "rate";
+  readonly args: readonly [Node, ...Node[]];
 }
 /** The loop's final carry number `index`. args = loop.init then loop.xs. */
 export interface CarryNode extends Base {

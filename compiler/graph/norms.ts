@@ -2,8 +2,7 @@
 import { carry, fold, loop as makeLoop } from "../../dsl/build.js";
 import { freshAxis, lift, rename, sumOver, zero } from "../../dsl/derivative/terms.js";
 import type { MonoidBody, Node, RateNode } from "../../dsl/node.js";
-import { arg, call, index } from "../../dsl/scalar.js";
-import { GraphError } from "./error.js";
+import { arg, call, constant, index } from "../../dsl/scalar.js";
 import type { Factor } from "./paths.js";
 
 const square = call("mul", arg("w"), arg("w"));
@@ -15,13 +14,46 @@ export const maxOver = (x: Node, axes: readonly string[]): Node => (axes.length 
 const sqrt = (x: Node): Node => lift({ x }, call("sqrt", arg("x")));
 const product = (a: Node, b: Node): Node => lift({ a, b }, call("mul", arg("a"), arg("b")));
 
-export function normOf(f: Factor, kind: RateNode["norm"], logits: Node): Node {
+export interface NormOptions {
+  /** The least that the norm of a parameter is taken for. */
+  readonly floor?: number;
+  /** Norms made before, so that a factor of several bounds has one. */
+  readonly made?: Map<string, Node>;
+}
+/** One for each index of the axes that are not contracted. Constants and inputs have no floor, and no operator norm. */
+export function normOf(f: Factor, kind: RateNode["norm"], _logits: Node, o: NormOptions = {}): Node {
+  const floor = f.weight ? (o.floor ?? 0) : 0;
+  const key = `${f.tensor.id} ${f.sides.map((s) => s.join()).join("|")} ${f.scales} ${kind} ${floor}`;
+  const known = o.made?.get(key);
+  if (known) return known;
+  const bare = entries(f, kind);
+  const norm = floor > 0 ? lift({ bare }, call("max", arg("bare"), constant(floor))) : bare;
+  o.made?.set(key, norm);
+  return norm;
+}
+function entries(f: Factor, kind: RateNode["norm"]): Node {
   const over = [...f.contracted];
   const w = f.tensor;
   const matrix = f.weight?.param && f.weight.param.from.length + f.weight.param.to.length > 0;
   if (!matrix && f.scales) return maxOver(lift({ w }, call("abs", arg("w"))), over);
   if (over.length === 0) return lift({ w }, call("abs", arg("w")));
-  return kind === "frobenius" || !matrix ? sqrt(sumOver(lift({ w }, square), over)) : spectral(f, over, logits);
+  const sides = kind === "spectral" && matrix ? flattened(f) : null;
+  return sides ? spectral(w, sides) : sqrt(sumOver(lift({ w }, square), over));
+}
+/** The two sides between which a factor is an operator: its groups of axes, as they are, or several joined, so that the
+ *  sides are those of the weight's declaration if they can be, and else the largest group against the rest. Null where its
+ *  norm is the Euclidean one. Any choice bounds the same form, Note [Norms on a network]. */
+export function flattened(f: Factor): readonly [readonly string[], readonly string[]] | null {
+  const fixed = [...f.contracted].every((a) => typeof f.tensor.axes[a] === "number");
+  if (!fixed || f.sides.length < 2) return null;
+  const from: readonly string[] = f.weight?.param?.from ?? [];
+  const declared = f.sides.filter((side) => side.every((a) => from.includes(a)));
+  const among = f.sides.every((side) => declared.includes(side) || side.every((a) => !from.includes(a)));
+  if (among && declared.length > 0 && declared.length < f.sides.length)
+    return [declared.flat(), f.sides.filter((side) => !declared.includes(side)).flat()];
+  const size = (side: readonly string[]) => side.reduce((p, a) => p * Number(f.tensor.axes[a]), 1);
+  const [largest, ...rest] = [...f.sides].sort((a, b) => size(b) - size(a));
+  return [largest as readonly string[], rest.flat()];
 }
 
 /** Squarings of the Gram matrix: the relative error is at most 1/(e·2²⁷) < 3e-9, whatever the gap below the first
@@ -29,20 +61,7 @@ export function normOf(f: Factor, kind: RateNode["norm"], logits: Node): Node {
 const squarings = 27;
 /** The greatest singular value, from G = MᵀM on the smaller side: G ← G²/tr G² tends to the projector on the first
  *  eigenspace, and the greatest eigenvalue of MᵀM is its trace with that. Never above the true value. */
-function spectral(f: Factor, over: readonly string[], logits: Node): Node {
-  const from: readonly string[] = f.weight?.param?.from ?? [];
-  const to: readonly string[] = f.weight?.param?.to ?? [];
-  const rows = over.filter((a) => from.includes(a));
-  const columns = over.filter((a) => to.includes(a));
-  if (rows.length + columns.length !== over.length)
-    throw new GraphError(
-      "rates",
-      `deriveRates: the spectral norm of "${f.weight?.name}" is not there yet where its axes were renamed, split or merged (${over.join(", ")})`,
-      'use { norm: "frobenius" }, or declare the weight with the axes that the logits use',
-      logits,
-    );
-  const w = f.tensor;
-  if (rows.length === 0 || columns.length === 0) return sqrt(sumOver(lift({ w }, square), over));
+function spectral(w: Node, [rows, columns]: readonly [readonly string[], readonly string[]]): Node {
   const count = (axes: readonly string[]) => axes.reduce((p, a) => p * Number(w.axes[a]), 1);
   const [small, large] = count(rows) <= count(columns) ? [rows, columns] : [columns, rows];
   const primed = new Map<string, string>();

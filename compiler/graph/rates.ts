@@ -1,31 +1,33 @@
 // Expands every `rate` node: the factor f(W) of quack.md, derived from the logit expression.
 //
-//   bound(W, p, h) = |c_p| · product of the norms of the other weights on path p, for index h
-//   f(W) = 1 / max over (p, h) of bound          (combine "sum": the paths' bounds are added before the maximum over h)
+//   bound(W, p, h) = |c_p| · product of the norms of the other parameters on path p, for index h
+//   f(W) = 1 / max over (p, h) of bound          (combine "sum": the bounds of the paths to one logit are added first)
 //
-// Axes of W that survive in the logits separate rates; all other axes of a bound are maximised over. A weight that stands
-// several times on a path counts each time. Layers stacked on an axis are handled at once: a loop's slices lead to the
-// stacked leaves, whose axis survives.
-import { type Either, left, right } from "fp-ts/lib/Either.js";
+// Axes of W that survive in the logits, under whatever names (separate.ts), separate rates; all other axes of a bound are
+// maximised over. A weight that stands several times on a path counts each time. Layers stacked on an axis are handled at
+// once: a loop's slices lead to the stacked leaves, whose axis survives.
+import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import { label, constant as node } from "../../dsl/build.js";
-import { add, broadcast, lift, ordered, zero } from "../../dsl/derivative/terms.js";
+import { add, lift } from "../../dsl/derivative/terms.js";
 import type { Leaf, Loop, Node, RateNode } from "../../dsl/node.js";
 import { withoutRecording } from "../../dsl/places.js";
-import { arg, call, constant, index } from "../../dsl/scalar.js";
+import { provideDerivation } from "../../dsl/rates.js";
+import { arg, call, constant } from "../../dsl/scalar.js";
 import { GraphError } from "./error.js";
-import { maxOver, normOf } from "./norms.js";
-import { type Path, pathsOf } from "./paths.js";
+import { normOf } from "./norms.js";
+import { type Factor, type Path, pathsOf } from "./paths.js";
+import { read } from "./read.js";
+import { keyOf, placed, type Separation, separation } from "./separate.js";
 import { order, owners, placeholders, type Rebuilt, rebuild } from "./walk.js";
 
 /** Afterwards labels name values and no longer hold the inputs of their models. */
 export function expandRates(roots: readonly Node[]): Either<GraphError, Rebuilt> {
-  const owner = new Map(owners(order(roots)));
+  const context: Context = { owner: new Map(owners(order(roots))), paths: new Map(), norms: new Map() };
   try {
-    const known = new Map<Node, readonly Path[]>();
     return right(
       rebuild(roots, (n, was) => {
         // The derivation reads the graph as it was: its labels still hold their models' inputs.
-        if (was.op === "rate") return withoutRecording(() => factorOf(was, owner, known));
+        if (was.op === "rate") return withoutRecording(() => factorOf(was, context));
         return n.op === "label" && n.inputs.length > 0 ? label(n.args[0], n.name, n.path, []) : n;
       }),
     );
@@ -34,61 +36,102 @@ export function expandRates(roots: readonly Node[]): Either<GraphError, Rebuilt>
     throw e;
   }
 }
+interface Context {
+  readonly owner: Map<Leaf, Loop>;
+  readonly paths: Map<string, readonly Path[]>;
+  readonly norms: Map<string, Node>;
+}
 
-function factorOf(n: RateNode, owner: Map<Leaf, Loop>, known: Map<Node, readonly Path[]>): Node {
+/** A weight on a path: the factor that it is there, and those that bound its effect. */
+export interface Occurrence {
+  readonly own: Factor;
+  readonly others: readonly Factor[];
+  readonly path: Path;
+}
+/** By path, where the weight is on it. Inputs are held fixed, and no part of the bound. */
+export const occurrences = (weight: Node, paths: readonly Path[]): readonly (readonly Occurrence[])[] =>
+  paths.flatMap((path) => {
+    const here = path.factors.flatMap((own) =>
+      own.weight === weight ? [{ own, path, others: path.factors.filter((f) => f !== own && f.kind !== "input") }] : [],
+    );
+    return here.length > 0 ? [here] : [];
+  });
+/** The paths of the value that was labelled, seen out of the loops that emit it. Throws GraphError. */
+export function pathsOfLogits(of: Node, owner: Map<Leaf, Loop>, o: { readonly heuristic?: boolean } = {}): readonly Path[] {
+  let n = of;
+  for (; n.op === "emit"; n = n.of) for (const p of placeholders(n.loop)) owner.set(p, n.loop);
+  return pathsOf(n.op === "label" ? n.args[0] : n, new Set(n.op === "label" ? n.inputs : []), owner, o);
+}
+
+function factorOf(n: RateNode, c: Context): Node {
   const [weight, ...logits] = n.args;
   const bounds: Node[] = [];
   for (const of of logits) {
-    let paths = known.get(of);
-    if (!paths) {
-      paths = labelled(of, owner);
-      known.set(of, paths);
-    }
-    for (const p of paths) {
-      const bound = onPath(n, weight, p, of);
-      if (bound) bounds.push(bound);
-    }
+    const key = `${of.id} ${n.heuristic}`;
+    const paths = c.paths.get(key) ?? pathsOfLogits(of, c.owner, n);
+    c.paths.set(key, paths);
+    const on = occurrences(weight, paths);
+    const groups = n.combine === "max" ? on : on.length > 0 ? [on.flat()] : [];
+    for (const group of groups) bounds.push(together(group, n, of, c));
   }
   const [first, ...more] = bounds;
   if (!first)
     throw new GraphError(
       "rates",
-      `deriveRates: no path leads from the weight to the logits`,
+      "deriveRates: no path leads from the weight to the logits",
       "take the rates of weights that the labelled logits are computed from",
       n,
     );
-  const both = n.combine === "max" ? (a: Node, b: Node) => lift({ a, b }, call("max", arg("a"), arg("b"))) : add;
-  const all = more.reduce<Node>(both, first);
-  const greatest = maxOver(
-    all,
-    Object.keys(all.axes).filter((a) => !(a in n.axes)),
-  );
-  return ordered(broadcast(lift({ b: greatest }, call("div", constant(1), arg("b"))), n.axes), n.axes);
+  const greatest = more.reduce<Node>((a, b) => lift({ a, b }, call("max", arg("a"), arg("b"))), first);
+  return lift({ b: greatest }, call("div", constant(1), arg("b")), n.axes);
 }
-/** The paths of the value that was labelled, seen out of the loops that emit it. */
-function labelled(of: Node, owner: Map<Leaf, Loop>): readonly Path[] {
-  let n = of;
-  for (; n.op === "emit"; n = n.of) for (const p of placeholders(n.loop)) owner.set(p, n.loop);
-  return pathsOf(n.op === "label" ? n.args[0] : n, new Set(n.op === "label" ? n.inputs : []), owner);
+/** Σ of the occurrences' bounds, for the indices of the weight that separate rates. */
+function together(group: readonly Occurrence[], n: RateNode, logits: Node, c: Context): Node {
+  const alike = new Map<string, { readonly how: Separation; readonly sum: Node }>();
+  for (const { own, others, path } of group) {
+    let bound: Node = node(Math.abs(path.scale));
+    for (const f of others) {
+      const norm = normOf(f, n.norm, logits, { floor: n.floor, made: c.norms });
+      bound = lift({ bound, norm }, call("mul", arg("bound"), arg("norm")));
+    }
+    const how = separation(own);
+    const known = alike.get(keyOf(how));
+    alike.set(keyOf(how), { how, sum: known ? add(known.sum, bound) : bound });
+  }
+  return [...alike.values()].map(({ how, sum }) => placed(sum, how, n.axes)).reduce(add);
 }
 
-/** The bound that path p gives the weight, for the indices it separates; null where the weight is not on it. */
-function onPath(n: RateNode, weight: Node, p: Path, logits: Node): Node | null {
-  let sum: Node | null = null;
-  for (const own of p.factors) {
-    if (own.weight !== weight) continue;
-    let bound: Node = node(Math.abs(p.scale));
-    for (const f of p.factors) {
-      if (f === own || f.weight === null) continue;
-      bound = lift({ bound, norm: normOf(f, n.norm, logits) }, call("mul", arg("bound"), arg("norm")));
-    }
-    // An axis of the weight that this occurrence sums over does not separate rates, though the logits have one of that name.
-    const lost = Object.keys(bound.axes).filter((a) => a in n.axes && own.contracted.has(a));
-    bound = maxOver(bound, lost);
-    for (const [axis, layer] of own.picked)
-      if (axis in n.axes)
-        bound = lift({ bound }, call("select", call("eq", index(axis), constant(layer)), arg("bound"), zero), { [axis]: n.axes[axis] as number });
-    sum = sum ? add(sum, bound) : bound;
+const known = new WeakMap<Node, Map<boolean, ReadonlyMap<Leaf, readonly string[]> | null>>();
+provideDerivation((logits, { heuristic }) => {
+  const before = known.get(logits) ?? new Map();
+  known.set(logits, before);
+  if (!before.has(heuristic))
+    before.set(
+      heuristic,
+      withoutRecording(() => separated(logits, heuristic)),
+    );
+  return before.get(heuristic) ?? null;
+});
+/** The weights that have rates, each with its axes that separate them: those that stand with another parameter. */
+function separated(logits: Node, heuristic: boolean): ReadonlyMap<Leaf, readonly string[]> | null {
+  const whole = read([logits]);
+  if (isLeft(whole)) return null;
+  let paths: readonly Path[];
+  try {
+    paths = pathsOfLogits(whole.right.roots[0] as Node, new Map(owners(order(whole.right.roots))), { heuristic });
+  } catch (e) {
+    if (e instanceof GraphError) return null; // said when the rates are compiled
+    throw e;
   }
-  return sum;
+  const out = new Map<Leaf, Set<string>>();
+  for (const { factors } of paths)
+    for (const own of factors) {
+      if (!own.weight || !isMatrix(own.weight)) continue;
+      if (!factors.some((f) => f !== own && f.weight !== null)) continue;
+      const axes = out.get(own.weight) ?? new Set();
+      out.set(own.weight, axes);
+      for (const a of separation(own).axes) axes.add(a);
+    }
+  return new Map([...out].map(([w, axes]) => [w, [...axes]]));
 }
+const isMatrix = (w: Leaf): boolean => w.param !== undefined && w.param.from.length + w.param.to.length > 0;

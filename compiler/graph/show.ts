@@ -49,7 +49,7 @@ function meaning(n: Node): string {
     case "grad":
       return `grad(${args})`;
     case "rate":
-      return `rate(${args}) ${n.norm} ${n.combine}`;
+      return `rate(${args}) ${n.norm} ${n.combine}${n.floor > 0 ? ` floor ${n.floor}` : ""}${n.heuristic ? " heuristic" : ""}`;
     case "carry":
       return `carry ${n.index} of loop ${n.loop.id}`;
     case "emit":
