@@ -3,7 +3,7 @@
 import { quote, RuleError } from "./errors.js";
 import { fit, stepBound } from "./fit.js";
 import type { Node } from "./node.js";
-import { definition, type Rule, type StepSize } from "./rule.js";
+import { type Definition, definition, type Rule, type StepSize } from "./rule.js";
 import { handle, nodeOf } from "./tensor.js";
 import { flatten, mapLeaves, samePaths } from "./tree.js";
 import type { Axes, Scalar, Tensor, Tree } from "./types.js";
@@ -28,32 +28,23 @@ export interface Update<P, S> {
   readonly rates?: Rates;
 }
 
+/** What a rule is chosen by: a weight's path, its axes, and which of them it maps to and from (none: a gain, a table). */
+export interface Chosen {
+  readonly path: string;
+  readonly axes: Axes;
+  readonly to: readonly string[];
+  readonly from: readonly string[];
+}
+type Groups = { readonly [pattern: string]: Rule };
 /** A rule for each weight, by patterns of paths: `*` is any run of characters, `{a,b}` a choice; the first pattern that
- *  matches decides. A pattern that matches no weight, or a weight that no pattern matches, is an error. */
-export function each(groups: { readonly [pattern: string]: Rule }): Optimizer {
-  const rules = Object.entries(groups).map(([pattern, r]) => ({ pattern, matches: glob(pattern), rule: definition(`each: "${pattern}"`, r) }));
-  const ruleFor = (path: string) => {
-    const first = rules.find((r) => r.matches.test(path));
-    if (first) return first;
-    throw new RuleError(`each: no rule for weight "${path}"`, `the patterns are ${quote(Object.keys(groups))}; "*" matches every weight`);
-  };
+ *  matches decides. A pattern that matches no weight, or a weight that no pattern matches, is an error. Or by a function
+ *  of the weight. */
+export function each(groups: Groups | ((weight: Chosen) => Rule)): Optimizer {
+  const by = typeof groups === "function" ? chosenBy(groups) : byPattern(groups);
   const assigned = (w: unknown) => {
     const leaves = flatten(w);
-    const used = new Set<string>();
-    const found = leaves.map(({ path, node }) => {
-      const first = ruleFor(path);
-      used.add(first.pattern);
-      return { path, node, fit: fit(path, node, first.rule) };
-    });
-    const idle = rules.find((r) => !used.has(r.pattern));
-    if (idle) {
-      const shadowed = leaves.some((l) => idle.matches.test(l.path));
-      throw new RuleError(
-        `each: pattern "${idle.pattern}" ${shadowed ? "comes after others that match all its weights" : "matches no weight"}`,
-        shadowed ? "the first pattern that matches decides: put it before" : `the weights are ${quote(leaves.map((l) => l.path))}`,
-      );
-    }
-    return found;
+    by.check(leaves.map((l) => l.path));
+    return leaves.map(({ path, node }) => ({ path, node, fit: fit(path, node, by.ruleFor(path, node)) }));
   };
   const optimizer: Optimizer = {
     init: ({ w }) => handle(Object.fromEntries(assigned(w).map(({ path, fit }) => [path, fit.initial()]))),
@@ -76,9 +67,47 @@ export function each(groups: { readonly [pattern: string]: Rule }): Optimizer {
       const w: typeof x.w = handle(mapLeaves(x.w, (n, path) => moved.get(path)?.w ?? n));
       return { w, s: handle(Object.fromEntries([...moved].map(([path, m]) => [path, m.s]))) };
     },
-    stepBound: ({ path, weight, apart }) => stepBound(path, nodeOf(weight, `stepBound: "${path}"`), ruleFor(path).rule, apart),
+    stepBound: ({ path, weight, apart }) => {
+      const node = nodeOf(weight, `stepBound: "${path}"`);
+      return stepBound(path, node, by.ruleFor(path, node), apart);
+    },
   };
   return optimizer;
+}
+interface Choice {
+  ruleFor(path: string, node: Node): Definition;
+  /** Every pattern is some weight's first. */
+  check(paths: readonly string[]): void;
+}
+function chosenBy(choose: (weight: Chosen) => Rule): Choice {
+  return {
+    ruleFor: (path, node) => {
+      const { to, from } = (node.op === "leaf" ? node.param : undefined) ?? { to: [], from: [] };
+      return definition(`each: the rule for "${path}"`, choose({ path, axes: handle(node.axes), to, from }));
+    },
+    check: () => {},
+  };
+}
+function byPattern(groups: Groups): Choice {
+  const rules = Object.entries(groups).map(([pattern, r]) => ({ pattern, matches: glob(pattern), rule: definition(`each: "${pattern}"`, r) }));
+  const first = (path: string) => {
+    const found = rules.find((r) => r.matches.test(path));
+    if (found) return found;
+    throw new RuleError(`each: no rule for weight "${path}"`, `the patterns are ${quote(Object.keys(groups))}; "*" matches every weight`);
+  };
+  return {
+    ruleFor: (path) => first(path).rule,
+    check: (paths) => {
+      const used = new Set(paths.map((p) => first(p).pattern));
+      const idle = rules.find((r) => !used.has(r.pattern));
+      if (!idle) return;
+      const shadowed = paths.some((p) => idle.matches.test(p));
+      throw new RuleError(
+        `each: pattern "${idle.pattern}" ${shadowed ? "comes after others that match all its weights" : "matches no weight"}`,
+        shadowed ? "the first pattern that matches decides: put it before" : `the weights are ${quote(paths)}`,
+      );
+    },
+  };
 }
 function glob(pattern: string): RegExp {
   const text = pattern.replace(/[.+^$()|[\]\\?]/g, "\\$&").replace(

@@ -29,8 +29,9 @@ import {
 } from "../../dsl/index.js";
 import { nodeOf } from "../../dsl/tensor.js";
 import { grouped, latentTransformer, transformer } from "../../models/blocks.js";
-import { adamw, clipNorm, fixed, globalNorm, muon, sgd, warmup } from "../../models/optim.js";
-import { qkClip, quack } from "../../models/quack.js";
+import { adamw, clipNorm, globalNorm, muon, sgd, warmup } from "../../models/optim.js";
+import { qkClip } from "../../models/qk-clip.js";
+import { fixed, quack } from "../../models/quack.js";
 import { evaluate, type Given, numbers } from "./evaluate.js";
 
 const m = model({ w: weight({ i: 2 }, { a: 2, b: 3 }), b: gain({ a: 2 }) }, { x: "i" }, ({ w, b, x }) => mul(dot(x, w, "i"), b));
