@@ -6,7 +6,7 @@ import { applied, type Fitting, type Formula, type Given, type Inputs, type Lift
 import { type Key, keys } from "./leaves.js";
 import type { Node, ParamInfo, Shape } from "./node.js";
 import { iterate, Repetition } from "./repeat.js";
-import { within } from "./scope.js";
+import { scope, within } from "./scope.js";
 import { agree, describe, fresh, handle, isNode, names, need, nodeOf, shapeOf } from "./tensor.js";
 import { flatten, Layers, rebuild, samePaths } from "./tree.js";
 import type { Agreeing, Axes, Sum, Tensor } from "./types.js";
@@ -111,7 +111,8 @@ class Definition {
     return bind(this, () => this.params, { ...this.run, path: "" });
   }
   get apply(): unknown {
-    return (w: unknown, x: unknown) => apply(this, w, { ...this.run, path: "" }, x);
+    // Within another model's body, what it labels stands there.
+    return (w: unknown, x: unknown) => apply(this, w, { ...this.run, path: scope().path }, x);
   }
   running(run: Run): Definition {
     return new Definition(this.parts, this.inputs, this.specs, this.body, run, this.origin ?? this);
