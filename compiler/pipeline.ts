@@ -1,7 +1,7 @@
 // The compiler's passes in order: its table of contents. Each is named, and the verifier runs after it.
 //
 //   read       arrows become scalar expressions (capture)
-//   rates      learning-rate factors are derived from the labelled logits
+//   rates      learning-rate factors, certificates and budgets are derived from the labelled logits
 //   split      folds over an author's tuple monoid become folds by components
 //   shifts     what is subtracted in an exponent has no gradient where nothing depends on it
 //   reassociate
@@ -16,6 +16,7 @@
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import type { Node } from "../dsl/node.js";
 import type { CaptureOptions } from "./capture/capture.js";
+import { expandBounds } from "./graph/bound.js";
 import type { PassError } from "./graph/error.js";
 import { expandGrads } from "./graph/grad.js";
 import { splitMonoids } from "./graph/monoids.js";
@@ -47,12 +48,18 @@ export interface Pass {
 const rebuilt = (g: Graph, e: Either<PassError, Rebuilt>): Either<readonly PassError[], Graph> =>
   isLeft(e) ? left([e.left]) : right({ roots: e.right.roots, originals: follow(g.originals, e.right.to) });
 
+/** Bounds first: they are made of rates. */
+const derived = (g: Graph): Either<readonly PassError[], Graph> => {
+  const bounds = rebuilt(g, expandBounds(g.roots));
+  return isLeft(bounds) ? bounds : rebuilt(bounds.right, expandRates(bounds.right.roots));
+};
+
 /** Nothing is executed as it was written any more. */
 const rewritten = ({ roots }: { readonly roots: readonly Node[] }): Either<readonly PassError[], Graph> => right({ roots, originals: new Map() });
 
 export const passes = (options: CaptureOptions = {}): readonly Pass[] => [
   { name: "read", run: (g) => read(g.roots, options), establishes: { read: true } },
-  { name: "rates", run: (g) => rebuilt(g, expandRates(g.roots)), establishes: {} },
+  { name: "rates", run: derived, establishes: {} },
   { name: "split", run: (g) => rewritten(splitMonoids(g.roots)), establishes: {}, fusion: true },
   { name: "shifts", run: (g) => rewritten(shifts(g.roots)), establishes: {}, fusion: true },
   { name: "reassociate", run: (g) => rewritten(reassociate(g.roots)), establishes: {}, fusion: true },

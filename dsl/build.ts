@@ -4,6 +4,7 @@ import type {
   Arrow,
   AtNode,
   Body,
+  BoundNode,
   CarryNode,
   CastNode,
   Constant,
@@ -262,6 +263,26 @@ export const rate = (weight: Node, logits: readonly Node[], rule: RateRule, axes
     heuristic,
   });
 };
+/** Axes of the logits that separate rates of a weight; of the inputs' norms, those that stack layers. */
+export const bound = (args: readonly [Node, ...Node[]], o: Pick<BoundNode, "what" | "roles" | "norm" | "combine">): BoundNode => {
+  const [logits, ...rest] = args;
+  const weights = rest.flatMap((n, i) => (o.roles[i] === "weight" && n.op === "leaf" && n.param ? [{ axes: n.axes, param: n.param }] : []));
+  const matrices = weights.filter(({ param }) => param.from.length + param.to.length > 0);
+  const kept = new Set([
+    ...weights.flatMap((w) => w.param.stacked),
+    ...(o.what === "inputs" ? [] : (matrices.length > 0 ? matrices : weights).flatMap((w) => Object.keys(w.axes))),
+  ]);
+  return cons<BoundNode>(`bound ${ids(args)} ${o.what} ${o.roles.join(",")} ${o.norm} ${o.combine}`, {
+    op: "bound",
+    axes: Object.fromEntries(Object.entries(logits.axes).filter(([a]) => kept.has(a))),
+    dtype: "f32",
+    args,
+    what: o.what, // o may be a whole bound node
+    roles: o.roles,
+    norm: o.norm,
+    combine: o.combine,
+  });
+};
 
 let nextLoop = 0;
 /** `body` is called once, on placeholders. Carries keep the axes of their initial values; xs must have `axis`. */
@@ -343,6 +364,8 @@ export function withArgs(n: Node, args: readonly Node[]): Node {
       return grad(x, args[1] as Node);
     case "rate":
       return rate(x, args.slice(1), n, n.axes);
+    case "bound":
+      return bound([x, ...args.slice(1)], n);
     case "carry":
     case "emit":
       throw new Error(`withArgs: ${n.op} is rebuilt with its loop`);

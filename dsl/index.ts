@@ -1,6 +1,7 @@
 // The language. Everything that an author writes with is exported here, and nothing else.
 export { add, cast, div, mul, scale, stopGradient, sub } from "./arith.js";
 export { at, top } from "./at.js";
+export { type BoundOptions, type Budget, inputNorms, type Logits, logitBudget, logitCertificate } from "./bound.js";
 export { ArgumentError, ArrowError, AxisError, DTypeError, MallardError, RuleError, SizeError } from "./errors.js";
 export {
   argMax,
@@ -26,7 +27,7 @@ export { bounded, boundOf, find, label } from "./label.js";
 export { constant, grid, input, type Key, keys, normal, size, sizes, uniform, upTo } from "./leaves.js";
 export { type Captured, map } from "./map.js";
 export { gain, type Init, type Model, model, type Param, type Params, type Parts, type Run, weight, withTraining } from "./model.js";
-export { deriveRates } from "./rates.js";
+export { deriveRates, type RateOptions } from "./rates.js";
 export { repeat } from "./repeat.js";
 export { adjusted, apart, pace, pointwise, type Rule, rule, type Schedule, type StepBound, type StepSize, type StepSlice } from "./rule.js";
 export { each, type Optimizer, type Rates, type Update } from "./rules.js";

@@ -71,7 +71,7 @@ export function survey(roots: readonly Node[]): readonly Visit[] {
   return out;
 }
 /** A value of a loop's body, as seen from outside: stacked over each loop that it depends on, innermost first. */
-function outside(node: Node, loops: readonly Loop[], graph: readonly Visit[]): Node {
+export function outside(node: Node, loops: readonly Loop[], graph: readonly Visit[]): Node {
   const free = freeLoops(graph);
   const depends = new Set(free.get(node));
   return loops.reduceRight<Node>((value, loop) => {

@@ -173,6 +173,31 @@ export interface RateNode extends Base, RateRule {
   readonly op: "rate";
   readonly args: readonly [Node, ...Node[]];
 }
+/** What an argument of a bound node is. Each weight is followed by what is known of it. */
+export type BoundRole =
+  | "weight"
+  /** The greatest norm that the weight's change can have, or the change itself. */
+  | "move"
+  | "change"
+  /** QuacK's factor at the first step and now, and the norm D of a step at rate 1. */
+  | "start"
+  | "factor"
+  | "step"
+  /** For all weights: τη, and the greatest norm of the inputs. */
+  | "rate"
+  | "size"
+  /** One of the inputs that the label names, as it is seen outside the loops. */
+  | "input";
+/** Of the logits args[0] (quack.md, "What is guaranteed"): how far a step can move them (certificate, budget), or the
+ *  greatest norm of their model's inputs. `roles` are those of args[1..]. Expanded by the compiler. */
+export interface BoundNode extends Base {
+  readonly op: "bound";
+  readonly args: readonly [Node, ...Node[]];
+  readonly what: "certificate" | "budget" | "inputs";
+  readonly roles: readonly BoundRole[];
+  readonly norm: "frobenius" | "spectral";
+  readonly combine: "max" | "sum";
+}
 /** The loop's final carry number `index`. args = loop.init then loop.xs. */
 export interface CarryNode extends Base {
   readonly op: "carry";
@@ -203,6 +228,7 @@ export type Node =
   | LabelNode
   | GradNode
   | RateNode
+  | BoundNode
   | CarryNode
   | EmitNode;
 export type Op = Node["op"];

@@ -260,6 +260,7 @@ class Transform {
         return build.label(x, n.name, n.path, []);
       case "grad":
       case "rate":
+      case "bound":
         throw new Error(`incremental: ${n.op} is expanded before`);
       case "carry":
         return build.carry(this.#loop(n.loop), n.index);

@@ -50,6 +50,8 @@ function meaning(n: Node): string {
       return `grad(${args})`;
     case "rate":
       return `rate(${args}) ${n.norm} ${n.combine}${n.floor > 0 ? ` floor ${n.floor}` : ""}${n.heuristic ? " heuristic" : ""}`;
+    case "bound":
+      return `bound(${args}) ${n.what} ${n.norm} ${n.combine}`;
     case "carry":
       return `carry ${n.index} of loop ${n.loop.id}`;
     case "emit":

@@ -12,7 +12,7 @@ export class GraphBug extends Error {
 export interface Stage {
   /** No arrows are left. */
   readonly read?: boolean;
-  /** No grad and no rate nodes are left. */
+  /** No grad, rate and bound nodes are left. */
   readonly expanded?: boolean;
 }
 
@@ -34,7 +34,7 @@ export function verify(roots: readonly Node[], stage: Stage = {}): void {
   }
   for (const n of all) {
     if (n.op === "leaf" && n.role === "bound" && !owner.has(n)) fail(n, "a placeholder outside every loop");
-    if (stage.expanded && (n.op === "grad" || n.op === "rate")) fail(n, "not expanded");
+    if (stage.expanded && (n.op === "grad" || n.op === "rate" || n.op === "bound")) fail(n, "not expanded");
     if (isLoopNode(n)) loopNode(n, fail);
     else if (argsOf(n).length > 0) {
       const again = withArgs(n, [...argsOf(n)]);

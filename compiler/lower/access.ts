@@ -175,6 +175,7 @@ export class Access {
       case "top":
       case "grad":
       case "rate":
+      case "bound":
         throw new LoweringBug(`${n.op} ${n.id} has no memory`);
     }
     throw new LoweringBug("a node that cannot be read");

@@ -12,7 +12,7 @@ import { scan } from "./scan.js";
 import { freshAxis, isFloat, lift, rename, sumOver, zero } from "./terms.js";
 import { view } from "./view.js";
 
-export type Differentiable = Exclude<Op, "carry" | "emit" | "grad" | "rate">;
+export type Differentiable = Exclude<Op, "carry" | "emit" | "grad" | "rate" | "bound">;
 type NodeOf<O extends Op> = Extract<Node, { readonly op: O }>;
 type Rules = { readonly [O in Differentiable]: Rule<NodeOf<O>> };
 
@@ -50,7 +50,7 @@ export const derivatives: Rules = {
 /** The rule for these results, which are one operation's. */
 export function derive(uses: readonly [Use<Node>, ...Use<Node>[]], needs: readonly boolean[]): readonly (Node | null)[] {
   const op = uses[0].node.op;
-  if (op === "carry" || op === "emit" || op === "grad" || op === "rate") throw new Error(`derivative: ${op} is the compiler's to expand`);
+  if (op === "carry" || op === "emit" || op === "grad" || op === "rate" || op === "bound") throw new Error(`derivative: ${op} is the compiler's to expand`);
   // The table pairs each op with a rule for its own nodes; the checker cannot follow that through an index.
   return (derivatives[op] as Rule<Node>)(uses, needs);
 }

@@ -715,6 +715,18 @@ export const samples: { readonly [O in Op]: Samples } = {
       return { logits, ...rates };
     },
   },
+  bound: {
+    product: (d) => {
+      const [m, h, c] = [d.size([6], 1), d.size([3], 1), d.size([3], 1)];
+      const [wq, wk] = [d.param({ m, h, c }, ["m"], ["h", "c"]), d.param({ m, h, c }, ["m"], ["h", "c"])];
+      const x = d.real({ t: 3, m });
+      const logits = [{ value: l.label(l.dot(l.dot(x, wq, "m"), l.rename(l.dot(x, wk, "m"), { t: "s" }), "c"), "logits") }];
+      const moves = { [wq.name]: l.constant(0.5), [wk.name]: l.constant(0.25) };
+      const [certificate] = l.logitCertificate(logits, { [wq.name]: wk, [wk.name]: wq }, { of: "changes", norm: "spectral", inputs: 2 });
+      const [budget] = l.logitBudget(logits, { f0: l.deriveRates(logits), steps: moves, rate: 0.1 });
+      return { certificate: certificate.value, budget: budget.value };
+    },
+  },
   carry: loops,
   emit: emits,
 };
