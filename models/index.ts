@@ -1,6 +1,7 @@
 // Models, attention variants, optimizers and stability rules.
 export * from "./attention/index.js";
 export * from "./blocks.js";
+export { type Architecture, type Intervention, type InterventionName, type InterventionOptions, interventions } from "./interventions.js";
 export {
   type AdamWOptions,
   adamw,
@@ -22,4 +23,6 @@ export { type Powers, type QkClipOptions, qkClip } from "./qk-clip.js";
 export { fixed, type QuackOptions, quack } from "./quack.js";
 export * as schedules from "./schedules.js";
 export { cosine as cosineSchedule, type Schedule, schedule, type WsdOptions, warmup, wsd } from "./schedules.js";
+export type { ScoreOptions } from "./scores.js";
+export { sigmaReparam } from "./sigma-reparam.js";
 export { spectralBound, spectralNorm } from "./spectral.js";

@@ -1,18 +1,6 @@
 // QuacK as a transformation of an optimizer, and the ablation it is compared with: both give the weights below the
 // labelled logits a rate of their own, and leave every other weight, and the optimizer's rules, as they are.
-import {
-  constant,
-  deriveRates,
-  find,
-  map,
-  mapTree,
-  type Optimizer,
-  type RateOptions,
-  type Rates,
-  RuleError,
-  scale,
-  type Tree,
-} from "../dsl/index.js";
+import { constant, deriveRates, find, map, mapTree, type Optimizer, type Rates, RuleError, scale, type Tree } from "../dsl/index.js";
 import { flatten } from "../dsl/tree.js";
 import { positive } from "./optimizers/checks.js";
 import { sameBound } from "./optimizers/clip.js";
