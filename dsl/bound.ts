@@ -4,11 +4,19 @@
 import * as build from "./build.js";
 import { ArgumentError, quote, RuleError } from "./errors.js";
 import { outside, survey } from "./label.js";
-import type { BoundNode, BoundRole, LabelNode, Loop, Node } from "./node.js";
+import type { BoundNode, BoundRole, LabelNode, Loop, Node, Shape } from "./node.js";
 import { deriveRates, paramsBelow } from "./rates.js";
 import type { Rates } from "./rules.js";
 import { describe, handle, isNode, nodeOf } from "./tensor.js";
 import type { Axes, Scalar, Tensor } from "./types.js";
+
+/** The axes of the logits by which some weight has rates of its own; null where the logits have no bound. */
+export type Separation = (logits: Node) => readonly string[] | null;
+let separation: Separation = () => null;
+/** The compiler's: how the weights reach the logits. */
+export const provideSeparation = (s: Separation): void => {
+  separation = s;
+};
 
 /** What `find(loss, "logits")` gives. */
 export type Logits = readonly { readonly path: string; readonly value: Tensor<Axes, "f32"> }[];
@@ -124,7 +132,8 @@ function each(
     const made = parts(n);
     const size = typeof inputs === "number" ? build.constant(inputs) : inputs === "measured" ? null : nodeOf(inputs[i], `${what}: the inputs' norm`);
     const all = [...made.parts, ...(size ? [part("size", size)] : inputsOf(n).map((x) => part("input", x)))];
-    const node = build.bound([n, ...all.map((p) => p.node)], { what: made.what, roles: all.map((p) => p.role), norm, combine });
+    const asked = { what: made.what, roles: all.map((p) => p.role), norm, combine };
+    const node = build.bound([n, ...all.map((p) => p.node)], asked, apart(n, made.what));
     for (const { role, node: m } of all)
       if (role === "size" && Object.keys(m.axes).some((a) => m.axes[a] !== node.axes[a]))
         throw new ArgumentError(
@@ -133,6 +142,14 @@ function each(
         );
     return { path, value: handle(node) };
   });
+}
+/** The axes of a bound of these logits: of the inputs' norms those that stack layers alone. Where the logits have none, what
+ *  the compiler says of them counts, and not the axes. */
+function apart(logits: Node, what: BoundNode["what"]): Shape {
+  const names = new Set(separation(logits) ?? []);
+  const layers = new Set<string>();
+  for (let at = logits; at.op === "emit"; at = at.of) layers.add(at.loop.axis);
+  return Object.fromEntries(Object.entries(logits.axes).filter(([a]) => names.has(a) && (what !== "inputs" || layers.has(a))));
 }
 /** δ, f₀, D have no other axes than the weight. */
 function within(what: string, w: Node & { readonly name: string }, x: Node): void {

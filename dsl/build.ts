@@ -263,18 +263,11 @@ export const rate = (weight: Node, logits: readonly Node[], rule: RateRule, axes
     heuristic,
   });
 };
-/** Axes of the logits that separate rates of a weight; of the inputs' norms, those that stack layers. */
-export const bound = (args: readonly [Node, ...Node[]], o: Pick<BoundNode, "what" | "roles" | "norm" | "combine">): BoundNode => {
-  const [logits, ...rest] = args;
-  const weights = rest.flatMap((n, i) => (o.roles[i] === "weight" && n.op === "leaf" && n.param ? [{ axes: n.axes, param: n.param }] : []));
-  const matrices = weights.filter(({ param }) => param.from.length + param.to.length > 0);
-  const kept = new Set([
-    ...weights.flatMap((w) => w.param.stacked),
-    ...(o.what === "inputs" ? [] : (matrices.length > 0 ? matrices : weights).flatMap((w) => Object.keys(w.axes))),
-  ]);
-  return cons<BoundNode>(`bound ${ids(args)} ${o.what} ${o.roles.join(",")} ${o.norm} ${o.combine}`, {
+/** `axes`: those of the logits that tell bounds apart. */
+export const bound = (args: readonly [Node, ...Node[]], o: Pick<BoundNode, "what" | "roles" | "norm" | "combine">, axes: Shape): BoundNode =>
+  cons<BoundNode>(`bound ${ids(args)} ${o.what} ${o.roles.join(",")} ${o.norm} ${o.combine} ${shapeKey(axes)}`, {
     op: "bound",
-    axes: Object.fromEntries(Object.entries(logits.axes).filter(([a]) => kept.has(a))),
+    axes,
     dtype: "f32",
     args,
     what: o.what, // o may be a whole bound node
@@ -282,7 +275,6 @@ export const bound = (args: readonly [Node, ...Node[]], o: Pick<BoundNode, "what
     norm: o.norm,
     combine: o.combine,
   });
-};
 
 let nextLoop = 0;
 /** `body` is called once, on placeholders. Carries keep the axes of their initial values; xs must have `axis`. */
@@ -365,7 +357,7 @@ export function withArgs(n: Node, args: readonly Node[]): Node {
     case "rate":
       return rate(x, args.slice(1), n, n.axes);
     case "bound":
-      return bound([x, ...args.slice(1)], n);
+      return bound([x, ...args.slice(1)], n, n.axes);
     case "carry":
     case "emit":
       throw new Error(`withArgs: ${n.op} is rebuilt with its loop`);

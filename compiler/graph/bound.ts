@@ -11,7 +11,8 @@
 // P ← P·a, F ← F·a + P·δ (first order), H ← H·(a + δ) + F·δ (second and higher). A weight that stands several times on
 // a path is several factors; QuacK's factor counts all of them, so that its first-order term comes once a path
 // (combine "max") or once for all paths ("sum").
-import { type Either, left, right } from "fp-ts/lib/Either.js";
+import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
+import { provideSeparation } from "../../dsl/bound.js";
 import { broadcast, lift, ordered, zero } from "../../dsl/derivative/terms.js";
 import type { BoundNode, BoundRole, Leaf, Loop, Node } from "../../dsl/node.js";
 import { withoutRecording } from "../../dsl/places.js";
@@ -19,8 +20,36 @@ import { arg, call, constant, type Scalar } from "../../dsl/scalar.js";
 import { type Asked, changeAbove, fixedNorm, normAbove, overIndices, slack } from "./ceilings.js";
 import { GraphError } from "./error.js";
 import { maxOver } from "./norms.js";
-import { type Factor, type Path, pathsOf } from "./paths.js";
+import type { Factor, Path } from "./paths.js";
+import { pathsOfLogits } from "./rates.js";
+import { read as readGraph } from "./read.js";
 import { order, owners, placeholders, type Rebuilt, rebuild } from "./walk.js";
+
+const separating = new WeakMap<Node, readonly string[] | null>();
+provideSeparation((logits) => {
+  let known = separating.get(logits);
+  if (known === undefined) {
+    known = withoutRecording(() => axesOf(logits));
+    separating.set(logits, known);
+  }
+  return known;
+});
+/** Axes that some matrix has at the end of a path; where there are tables alone, that some table has. */
+function axesOf(logits: Node): readonly string[] | null {
+  const whole = readGraph([logits]);
+  if (isLeft(whole)) return null;
+  const [root] = whole.right.roots as readonly [Node];
+  let paths: readonly Path[];
+  try {
+    paths = pathsOfLogits(root, new Map(owners(order([root]))));
+  } catch (e) {
+    if (e instanceof GraphError) return null; // said when the bound is compiled
+    throw e;
+  }
+  const parameters = paths.flatMap((p) => p.factors.filter((f) => f.weight !== null));
+  const matrices = parameters.filter(({ weight: w }) => w?.param && w.param.from.length + w.param.to.length > 0);
+  return (matrices.length > 0 ? matrices : parameters).flatMap((f) => Object.keys(f.tensor.axes).filter((a) => !f.contracted.has(a)));
+}
 
 export function expandBounds(roots: readonly Node[]): Either<GraphError, Rebuilt> {
   const nodes = order(roots);
@@ -28,8 +57,11 @@ export function expandBounds(roots: readonly Node[]): Either<GraphError, Rebuilt
   const owner = new Map(owners(nodes));
   try {
     const known = new Map<Node, Labelled>();
+    const made = new Map<string, Node>();
     // The derivation reads the graph as it was, the values put in are those of the new one.
-    return right(rebuild(roots, (n, was) => (n.op === "bound" && was.op === "bound" ? withoutRecording(() => expand(n, was, owner, known)) : n)));
+    return right(
+      rebuild(roots, (n, was) => (n.op === "bound" && was.op === "bound" ? withoutRecording(() => expand(n, was, { owner, known, made })) : n)),
+    );
   } catch (e) {
     if (e instanceof GraphError) return left(e);
     throw e;
@@ -51,7 +83,7 @@ function labelled(n: BoundNode, owner: Map<Leaf, Loop>): Labelled {
   }
   const inputs = new Set(of.op === "label" ? of.inputs : []);
   try {
-    return { inputs, loops, paths: pathsOf(of.op === "label" ? of.args[0] : of, inputs, owner) };
+    return { inputs, loops, paths: pathsOfLogits(n.args[0], owner) };
   } catch (e) {
     if (e instanceof GraphError)
       throw new GraphError("rates", e.message.split("\n")[0]?.replace(/^\w+: /, `${called[n.what]}: `) ?? "", e.hint ?? "", e.node);
@@ -100,7 +132,12 @@ const plus = (a: Scalar, b: Scalar): Scalar => (a === zero ? b : b === zero ? a 
 const one = constant(1);
 const times = (a: Scalar, b: Scalar): Scalar => (a === zero || b === zero ? zero : a === one ? b : b === one ? a : call("mul", a, b));
 
-function expand(n: BoundNode, was: BoundNode, owner: Map<Leaf, Loop>, known: Map<Node, Labelled>): Node {
+interface Run {
+  readonly owner: Map<Leaf, Loop>;
+  readonly known: Map<Node, Labelled>;
+  readonly made: Map<string, Node>;
+}
+function expand(n: BoundNode, was: BoundNode, { owner, known, made }: Run): Node {
   const logits = known.get(was.args[0]) ?? labelled(was, owner);
   known.set(was.args[0], logits);
   const given = laid(n);
@@ -110,6 +147,7 @@ function expand(n: BoundNode, was: BoundNode, owner: Map<Leaf, Loop>, known: Map
     norm: n.norm,
     kept: n.axes,
     owner,
+    made,
     inputs: logits.inputs,
     measured: outside(was, logits, given),
     size: given.size,

@@ -9,9 +9,9 @@ import { arg, call, constant, index, type Scalar, substitute, terms } from "../.
 import { evalScalar } from "../../dsl/scalar-eval.js";
 import { simplify } from "../../dsl/scalar-simplify.js";
 import { describeNode, GraphError } from "./error.js";
-import { maxOver } from "./norms.js";
+import { flattened, maxOver } from "./norms.js";
 import type { Factor } from "./paths.js";
-import { order, rebuild } from "./walk.js";
+import { rebuild } from "./walk.js";
 
 /** What a bound is asked of, and how. */
 export interface Asked {
@@ -25,6 +25,8 @@ export interface Asked {
   /** The inputs that the label names, and what each is outside the label's loops, where that was asked for. */
   readonly inputs: ReadonlySet<Node>;
   readonly measured: ReadonlyMap<Node, Node>;
+  /** Spectral norms made before. */
+  readonly made: Map<string, Node>;
   /** Their norm, where it is given. */
   readonly size: Node | undefined;
 }
@@ -55,20 +57,15 @@ export const changeAbove = (f: Factor, change: Node, c: Asked): Node =>
 function norm(f: Factor, w: Node, c: Asked): Node {
   const over = [...f.contracted];
   const info = f.weight?.param;
-  const matrix = info && info.from.length + info.to.length > 0;
+  const matrix = info !== undefined && info.from.length + info.to.length > 0;
   if (!matrix && f.scales) return maxOver(absolute(w), over);
   if (over.length === 0) return absolute(w);
-  const frobenius = () => sqrt(sumOver(square(w), over));
-  if (c.norm === "frobenius" || !matrix) return frobenius();
-  const rows = over.filter((a) => info.from.includes(a));
-  const columns = over.filter((a) => info.to.includes(a));
-  if (rows.length + columns.length !== over.length)
-    return refuse(
-      c.logits,
-      `${c.what}: the spectral norm of "${f.weight?.name}" is not there yet where its axes were renamed, split or merged (${over.join(", ")})`,
-      'use { norm: "frobenius" }, or declare the weight with the axes that the logits use',
-    );
-  return rows.length === 0 || columns.length === 0 ? frobenius() : spectralAbove(w, rows, columns);
+  const sides = c.norm === "spectral" && matrix ? flattened(f) : null;
+  if (!sides) return sqrt(sumOver(square(w), over));
+  const key = `${w.id} ${sides.map((side) => side.join()).join("|")}`;
+  const known = c.made.get(key) ?? spectralAbove(w, ...sides);
+  c.made.set(key, known);
+  return known;
 }
 
 /** Against rounding: what a spectral norm is made greater by. */
