@@ -3,6 +3,16 @@ export * from "./dsl/index.js";
 export { CompileError } from "./runtime/backend.js";
 export { type Checked, Checker, type Comparison } from "./runtime/check/checker.js";
 export { type ExtentsByName, type Range, randomNumbers } from "./runtime/check/values.js";
+export {
+  type BoundsText,
+  boundsOf,
+  boundsText,
+  type DerivedBounds,
+  type LogitBounds,
+  type LogitText,
+  type PathFormula,
+  type RateFormula,
+} from "./runtime/derived.js";
 export type { HostArray } from "./runtime/device.js";
 export type { DeviceName, DeviceOptions } from "./runtime/devices/index.js";
 export { type Diagnosis, diagnosesOf } from "./runtime/diagnoses.js";

@@ -9,7 +9,7 @@ import { existsSync, realpathSync } from "node:fs";
 import { register } from "node:module";
 import { join, relative, resolve, sep } from "node:path";
 import { pathToFileURL } from "node:url";
-import { type Either, left, right } from "fp-ts/lib/Either.js";
+import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import { upTo } from "../index.js";
 import { type Problem, problem, textOf } from "../trainer.js";
 import { didYouMean } from "./suggest.js";
@@ -28,6 +28,20 @@ export type Expression =
 const FORM = "give FILE#export, such as attention.ts#causal";
 
 export async function loadExpression(place: string): Promise<Either<Problem, Expression>> {
+  const loaded = await loadExport(place);
+  if (isLeft(loaded)) return loaded;
+  const found = classify(loaded.right);
+  if (found !== null) return right(found);
+  return left({
+    kind: "usage",
+    message: `${place} is ${whatIs(loaded.right)}`,
+    hint: "export a formula (of a function that makes one, its result: export const mine = window(256)), or a record { inputs, out }",
+  });
+}
+export const whatIs = (value: unknown): string => (typeof value === "function" ? "a function, no formula" : `${describe(value)}, no expression`);
+
+/** Whatever the module exports by that name. */
+export async function loadExport(place: string): Promise<Either<Problem, unknown>> {
   const cut = place.lastIndexOf("#");
   if (cut < 0) return problem("usage", `"${place}" names no export`, FORM);
   const [file, name] = [place.slice(0, cut), place.slice(cut + 1)];
@@ -49,14 +63,7 @@ export async function loadExpression(place: string): Promise<Either<Problem, Exp
     const hint = names.length === 0 ? "export the expression: export const causal = formula(…)" : `it exports ${names.join(", ")}`;
     return problem("usage", `${file} has no export "${name}"${didYouMean(name, names)}`, hint);
   }
-  const found = classify(module[name]);
-  if (found !== null) return right(found);
-  const what = typeof module[name] === "function" ? "a function, no formula" : `${describe(module[name])}, no expression`;
-  return left({
-    kind: "usage",
-    message: `${place} is ${what}`,
-    hint: "export a formula (of a function that makes one, its result: export const mine = window(256)), or a record { inputs, out }",
-  });
+  return right(module[name]);
 }
 
 /** tsx reads TypeScript; registered without a namespace, so that modules are shared with this process. It takes a .ts
@@ -89,7 +96,7 @@ function ownBuild(path: string): string {
   return existsSync(built) ? built : path;
 }
 
-function classify(value: unknown): Expression | null {
+export function classify(value: unknown): Expression | null {
   if (isFormula(value)) return { kind: "formula", formula: value };
   if (typeof value !== "object" || value === null) return null;
   if ("kernels" in value && Array.isArray(value.kernels)) return { kind: "program", kernels: value.kernels };
@@ -98,7 +105,7 @@ function classify(value: unknown): Expression | null {
   }
   return null;
 }
-const isFormula = (value: unknown): value is FormulaLike =>
+export const isFormula = (value: unknown): value is FormulaLike =>
   typeof value === "function" && "inputs" in value && typeof value.inputs === "object" && value.inputs !== null;
 const describe = (value: unknown): string =>
   value === null ? "null" : Array.isArray(value) ? "an array" : typeof value === "object" ? "an object" : `a ${typeof value}`;

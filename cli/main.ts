@@ -2,6 +2,7 @@
 // The command `mallard`. Exit codes: 0 it worked, 1 it failed, 2 the request was wrong (128 + n after signal n).
 import { Command, CommanderError } from "commander";
 import { authored, MallardError } from "../index.js";
+import { addBound } from "./bound.js";
 import { addCheck } from "./check.js";
 import { addDoctor } from "./doctor.js";
 import { addExplain } from "./explain.js";
@@ -36,6 +37,7 @@ addGenerate(program, exit);
 addCheck(program, exit);
 addKernels(program, exit);
 addExplain(program, exit);
+addBound(program, exit);
 addVariants(program, exit);
 addDoctor(program, exit);
 for (const command of program.commands) command.copyInheritedSettings(program);
