@@ -19,9 +19,18 @@ export interface TrainingSpec {
   /** Rate and number of the step (from 1): scalars. */
   readonly lr: Node;
   readonly t: Node;
-  readonly metrics?: (x: { readonly loss: Node; readonly gradient: unknown; readonly rates: unknown }) => Readonly<Record<string, Node>>;
+  /** Further outputs of the step. */
+  readonly metrics?: (x: StepParts) => Readonly<Record<string, Node>>;
   /** State beside the optimizer's, such as a step counter. */
   readonly updates?: readonly { readonly leaf: Leaf; readonly value: Node }[];
+}
+/** What a step is made of. */
+export interface StepParts extends Pick<TrainingSpec, "params" | "loss" | "optimizer" | "lr" | "t"> {
+  readonly gradient: unknown;
+  /** The tree of weights after the step. */
+  readonly next: unknown;
+  /** The optimizer's state before it, and what that began with. */
+  readonly state: readonly { readonly leaf: Leaf; readonly first: Node }[];
 }
 export interface TrainingPrograms {
   readonly params: readonly Leaf[];
@@ -43,7 +52,8 @@ export function trainingPrograms(t: TrainingSpec): TrainingPrograms {
   const params = leavesOf(w);
   const moved = flatten(next.w).map((l) => l.node);
   const changed = flatten(next.s).map((l) => l.node);
-  const outputs = { loss: t.loss, ...(t.metrics?.({ loss: t.loss, gradient, rates: undefined }) ?? {}) };
+  const parts: StepParts = { ...t, gradient, next: next.w, state: state.map((leaf, i) => ({ leaf, first: (values[i] as { node: Node }).node })) };
+  const outputs = { loss: t.loss, ...(t.metrics?.(parts) ?? {}) };
   return {
     params,
     state,
