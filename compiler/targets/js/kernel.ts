@@ -111,10 +111,23 @@ class Printer {
     return results;
   }
   function(): () => void {
-    const names = this.given.map((_, i) => `g${i}`);
     const text = `"use strict"; return () => {\n${this.lines.join("\n")}\n}`;
-    return new Function("p", ...names, text)(primitives, ...this.given) as () => void; // the text above is such a function
+    const names = this.given.map((_, i) => `g${i}`);
+    const functions = this.given.map((g) => (typeof g === "function" ? String(g) : "")).join();
+    return made(`${functions};${text}`, ["p", ...names], text)(primitives, ...this.given) as () => void; // the text above is such a function
   }
+}
+/** Code by its text and that of the functions it calls: the engine warms up equal code once, and learns nothing about it
+ *  that another caller unlearns. Emptied when it has grown. */
+const printed = new Map<string, (...given: unknown[]) => unknown>();
+const MANY = 10_000;
+function made(key: string, names: readonly string[], text: string): (...given: unknown[]) => unknown {
+  const known = printed.get(key);
+  if (known) return known;
+  if (printed.size >= MANY) printed.clear();
+  const f = new Function(...names, text) as (...given: unknown[]) => unknown; // a function of these names
+  printed.set(key, f);
+  return f;
 }
 interface Axis {
   readonly name: string;
@@ -295,5 +308,5 @@ export function copier(from: Slot, to: Slot, sizes: Sizes): (fromOffset: number,
   const index = (s: Slot, extra: string) => [...axes.map((a) => `${a.v} * ${s.strides[a.name]}`), String(s.offset), extra].join(" + ");
   const loops = axes.map((a) => `for (let ${a.v} = 0; ${a.v} < ${a.size}; ${a.v}++)`).join(" ");
   const text = `return (f, t) => { ${loops} to[${index(to, "t")}] = from[${index(from, "f")}]; }`;
-  return new Function("from", "to", text)(from.data, to.data) as (f: number, t: number) => void; // the text above is such a function
+  return made(text, ["from", "to"], text)(from.data, to.data) as (f: number, t: number) => void; // the text above is such a function
 }

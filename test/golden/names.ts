@@ -1,20 +1,25 @@
-// Hugging Face's Llama and Qwen3 weights (matrices [out, in], heads as consecutive row blocks, one file per layer) as the
-// arrays of our decoder's parameters, and back: a permutation of axes, and a stack over layers.
+// The references' weights (Hugging Face's Llama and Qwen3, and the latent model: matrices [out, in], heads as consecutive
+// row blocks, a tensor a layer) as the arrays of our decoder's parameters, and back: a permutation of axes, and a stack
+// over layers.
 import type { Leaf } from "../../dsl/node.js";
 
-export interface Tensor {
+interface Tensor {
   readonly data: Float32Array | Float64Array;
   readonly shape: readonly number[];
 }
+export type Weights = ReadonlyMap<string, Tensor>;
+/** Whose names. */
+export type Reference = "hugging face" | "latent";
 interface Place {
   /** With `*` for the layer. */
   readonly name: string;
-  /** Our axes of one layer in Hugging Face's order. */
+  /** Our axes of one layer in the reference's order. */
   readonly order: readonly string[];
 }
 const attention = "model.layers.*.self_attn";
 /** By the end of our parameter's path. */
-const places: Readonly<Record<string, Place>> = {
+type Places = Readonly<Record<string, Place>>;
+const huggingFace: Places = {
   embed: { name: "model.embed_tokens.weight", order: ["vocab", "model"] },
   "last.g": { name: "model.norm.weight", order: ["model"] },
   "n1.g": { name: "model.layers.*.input_layernorm.weight", order: ["model"] },
@@ -29,15 +34,35 @@ const places: Readonly<Record<string, Place>> = {
   "mlp.up": { name: "model.layers.*.mlp.up_proj.weight", order: ["ff", "model"] },
   "mlp.down": { name: "model.layers.*.mlp.down_proj.weight", order: ["model", "ff"] },
 };
-export function placeOf(path: string): Place {
-  const end = Object.keys(places).find((p) => path === p || path.endsWith(`.${p}`));
-  if (!end) throw new Error(`no Hugging Face name for ${path}`);
-  return places[end] as Place;
+const own = "layers.*.attn";
+const latent: Places = {
+  embed: { name: "embed", order: ["vocab", "model"] },
+  "last.g": { name: "norm.weight", order: ["model"] },
+  "n1.g": { name: "layers.*.attn_norm.weight", order: ["model"] },
+  "n2.g": { name: "layers.*.mlp_norm.weight", order: ["model"] },
+  "attention.dq": { name: `${own}.dq`, order: ["cq", "model"] },
+  "attention.uq": { name: `${own}.uq`, order: ["head", "nope", "cq"] },
+  "attention.qr": { name: `${own}.qr`, order: ["head", "rope", "cq"] },
+  "attention.dkv": { name: `${own}.dkv`, order: ["latent", "model"] },
+  "attention.uk": { name: `${own}.uk`, order: ["head", "nope", "latent"] },
+  "attention.kr": { name: `${own}.kr`, order: ["rope", "model"] },
+  "attention.uv": { name: `${own}.uv`, order: ["head", "value", "latent"] },
+  "attention.wo": { name: `${own}.o`, order: ["model", "head", "value"] },
+  "mlp.gate": { name: "layers.*.gate", order: ["ff", "model"] },
+  "mlp.up": { name: "layers.*.up", order: ["ff", "model"] },
+  "mlp.down": { name: "layers.*.down", order: ["model", "ff"] },
+};
+const places: Readonly<Record<Reference, Places>> = { "hugging face": huggingFace, latent };
+export function placeOf(path: string, reference: Reference): Place {
+  const known = places[reference];
+  const end = Object.keys(known).find((p) => path === p || path.endsWith(`.${p}`));
+  if (!end) throw new Error(`the reference has no name for ${path}`);
+  return known[end] as Place;
 }
 
 /** For each element of the leaf, in our order: the name and index of the element there. */
-function* elements(leaf: Leaf): Generator<{ readonly name: string; readonly at: number }> {
-  const { name, order } = placeOf(leaf.name);
+function* elements(leaf: Leaf, reference: Reference): Generator<{ readonly name: string; readonly at: number }> {
+  const { name, order } = placeOf(leaf.name, reference);
   const axes = Object.entries(leaf.axes).map(([a, n]) => [a, Number(n)] as const);
   const layered = name.includes("*");
   const theirs = order.filter((a) => a in leaf.axes);
@@ -63,20 +88,20 @@ function* elements(leaf: Leaf): Generator<{ readonly name: string; readonly at: 
     }
 }
 /** The leaf's values, row-major in its own axis order. */
-export function fromHuggingFace(leaf: Leaf, tensors: ReadonlyMap<string, Tensor>): Float64Array {
+export function fromReference(leaf: Leaf, tensors: Weights, reference: Reference): Float64Array {
   const out: number[] = [];
-  for (const { name, at } of elements(leaf)) {
+  for (const { name, at } of elements(leaf, reference)) {
     const t = tensors.get(name);
     if (!t) throw new Error(`the file has no ${name}`);
     out.push(t.data[at] as number);
   }
   return Float64Array.from(out);
 }
-/** Frobenius norms by Hugging Face's names of values laid out as the leaf. */
-export function normsByName(leaf: Leaf, values: ArrayLike<number>): ReadonlyMap<string, number> {
+/** Frobenius norms by the reference's names of values laid out as the leaf. */
+export function normsByName(leaf: Leaf, values: ArrayLike<number>, reference: Reference): ReadonlyMap<string, number> {
   const sums = new Map<string, number>();
   let i = 0;
-  for (const { name } of elements(leaf)) {
+  for (const { name } of elements(leaf, reference)) {
     const v = values[i++] as number;
     sums.set(name, (sums.get(name) ?? 0) + v * v);
   }
