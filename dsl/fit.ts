@@ -110,8 +110,7 @@ export function stepBound(path: string, w: Node, r: Definition, apart: readonly 
   );
   const made = { spectral: b.spectral * blocks, frobenius: b.frobenius * blocks };
   for (const [norm, d] of Object.entries(made))
-    if (!(d >= 0 && Number.isFinite(d)))
-      throw new RuleError(`the rule of "${path}": its bound in the ${norm} norm is ${d}`, "a finite number of at least 0 is wanted");
+    if (!(d >= 0)) throw new RuleError(`the rule of "${path}": its bound in the ${norm} norm is ${d}`, "a number of at least 0 is wanted");
   return made;
 }
 const showSet = (s: Shape): string =>

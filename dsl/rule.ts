@@ -33,7 +33,7 @@ export interface StepSlice {
   readonly out: number;
   readonly in: number;
 }
-/** D: no step moves the slice further than lr·D in that norm, whatever the gradients are. */
+/** D: no step moves the slice further than lr·D in that norm, whatever the gradients are. Infinite: some do. */
 export interface StepSize {
   readonly spectral: number;
   readonly frobenius: number;

@@ -23,9 +23,9 @@ export function stepsOf(optimizer: Optimizer, params: Tree, rates: Rates, norm: 
           "a transformation hands on the inner optimizer's: stepBound: (x) => inner.stepBound?.(x) ?? null",
         );
       const d = optimizer.stepBound({ path, weight: handle(weight), apart: names(nodeOf(rate, `stepsOf: the rate of "${path}"`).axes) });
-      if (d === null)
+      if (d === null || d[norm] === Number.POSITIVE_INFINITY)
         throw new RuleError(
-          `stepsOf: the step of "${path}" has no bound: it grows with the gradient, as SGD's does`,
+          `stepsOf: the step of "${path}" has no bound: ${d ? "its settings let it grow, as Adam's where β₁² is not below β₂" : "it grows with the gradient, as SGD's does"}`,
           "clip the step to a stated D: clipStep(sgd(), { limit: D }); or state the rule's own: rule(over, state, body, { bound })",
         );
       return [path, handle(build.constant(d[norm]))];

@@ -5,9 +5,9 @@ import { positive, share } from "./checks.js";
 
 /** A step whose every entry is at most `most`: both norms are at most that times √(entries). */
 const entries =
-  (most: () => number): StepBound =>
+  (most: number): StepBound =>
   ({ rows, cols }) => {
-    const d = most() * Math.sqrt(rows * cols);
+    const d = most * Math.sqrt(rows * cols);
     return { spectral: d, frobenius: d };
   };
 
@@ -42,7 +42,7 @@ export interface AdamWOptions {
   readonly eps?: number;
   readonly decay?: number;
 }
-/** Adam (Kingma 2014) with decoupled decay (Loshchilov 2019). D = C·√(entries) where β₁² < β₂. */
+/** Adam (Kingma 2014) with decoupled decay (Loshchilov 2019). D = C·√(entries) where β₁² < β₂, else none. */
 export const adamw = ({ b1 = 0.9, b2 = 0.95, eps = 1e-10, decay = 0 }: AdamWOptions = {}): Rule => {
   share("adamw", "b1", b1);
   share("adamw", "b2", b2);
@@ -57,18 +57,14 @@ export const adamw = ({ b1 = 0.9, b2 = 0.95, eps = 1e-10, decay = 0 }: AdamWOpti
       const u = m1 / (1 - b1 ** t) / (Math.sqrt(v1 / (1 - b2 ** t)) + eps);
       return { w: w - lr * (u + decay * w), m: m1, v: v1 };
     },
-    { bound: entries(() => adamBound(b1, b2)) },
+    { bound: entries(adamBound(b1, b2)) },
   );
 };
 /** Adam's greatest entry: by Cauchy–Schwarz |m| ≤ C·√v with C = (1−β₁)/√((1−β₂)(1−β₁²/β₂)). Correcting both averages for
  *  their start keeps that, since (1−r^t)(1−β₂^t) ≤ (1−β₁^t)² for r = β₁²/β₂. */
 function adamBound(b1: number, b2: number): number {
   if (b1 === 0) return 1 / Math.sqrt(1 - b2);
-  if (!(b1 * b1 < b2))
-    throw new RuleError(
-      `adamw: the step has no bound for β₁ = ${b1} and β₂ = ${b2}: β₁² is not below β₂`,
-      "choose β₂ above β₁²: 0.95 or 0.999 for β₁ = 0.9; or clip the step to a stated D: clipStep(adamw(…), { limit: D })",
-    );
+  if (!(b1 * b1 < b2)) return Number.POSITIVE_INFINITY; // the sum of (β₁²/β₂)^i has no limit, nor has the step
   return (1 - b1) / Math.sqrt((1 - b2) * (1 - (b1 * b1) / b2));
 }
 
@@ -91,6 +87,6 @@ export const lion = ({ b1 = 0.9, b2 = 0.99, decay = 0 }: LionOptions = {}): Rule
       w: w - lr * (Math.sign(b1 * m + (1 - b1) * g) + decay * w),
       m: b2 * m + (1 - b2) * g,
     }),
-    { bound: entries(() => 1) },
+    { bound: entries(1) },
   );
 };

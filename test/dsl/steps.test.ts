@@ -22,7 +22,7 @@ import {
   weight,
 } from "../../dsl/index.js";
 import type { Constant, Node } from "../../dsl/node.js";
-import { adamw, clipNorm, muon, qkClip, sgd } from "../../models/index.js";
+import { adamw, clipNorm, clipStep, muon, qkClip, sgd } from "../../models/index.js";
 
 const inner = model({ w: weight({ i: 6 }, { head: 4, dim: 3 }), g: gain({ head: 4, dim: 3 }) }, { x: "i" }, ({ w, g, x }) => mul(dot(x, w, "i"), g));
 const m = model({ layers: repeat(5, inner) }, { x: "i" }, ({ layers, x }) => layers[0]!({ x }));
@@ -102,7 +102,8 @@ describe("rules", () => {
         {},
       ),
     ).toThrow(/its bound in the spectral norm is NaN/);
-    expect(() => d(each({ "*": adamw({ b2: 0.5 }) }), {})).toThrow(/β₁² is not below β₂/);
+    expect(() => d(each({ "*": adamw({ b2: 0.5 }) }), {})).toThrow(/no bound: its settings.*β₁² is not below β₂/);
+    expect(d(each({ "*": clipStep(adamw({ b2: 0.5 }), { limit: 7 }) }), {})).toBe(7);
     expect(() => d({ init: () => ({}), update: (x) => ({ w: x.w, s: x.s }) }, {})).toThrow(/states no bound/);
     expect(() => stepsOf(each({ "*": adamw() }), m.params, { other: constant(1) }, "spectral")).toThrow(/"other", which is no weight/);
     expect(leavesOf(m.params).length).toBe(2);
