@@ -5,6 +5,7 @@ export { CompileError } from "./runtime/backend.js";
 export type { HostArray } from "./runtime/device.js";
 export type { DeviceName, DeviceOptions } from "./runtime/devices/index.js";
 export { DeviceError } from "./runtime/errors.js";
+export { DivergedError, type NotFinite } from "./runtime/finite.js";
 export {
   type CompileOptions,
   compile,

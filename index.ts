@@ -2,6 +2,16 @@
 export * from "./dsl/index.js";
 export { CompileError } from "./runtime/backend.js";
 export { type Checked, Checker, type Comparison } from "./runtime/check/checker.js";
+export type { LogitModel, ModelInput } from "./runtime/check/logit-model.js";
+export {
+  type AnyOptimizer,
+  type LogitCase,
+  type LogitOptions,
+  type LogitOutcome,
+  LogitTrials,
+  type LogitWeight,
+  type Met,
+} from "./runtime/check/logits.js";
 export { type ExtentsByName, type Range, randomNumbers } from "./runtime/check/values.js";
 export {
   type BoundsText,
@@ -30,6 +40,7 @@ export {
   verdict,
 } from "./runtime/explain.js";
 export { type ExportedFile, type ExportTarget, exportedFiles, exportTargets, writeFiles } from "./runtime/export.js";
+export { DivergedError, type NotFinite } from "./runtime/finite.js";
 export { type Expression, type Halves, halvesOf } from "./runtime/halves.js";
 export { type KernelTime, kernelTimes } from "./runtime/profile.js";
 export {

@@ -4,16 +4,24 @@ import { availableParallelism } from "node:os";
 import { type Command, Option } from "commander";
 import { type Either, isLeft, right } from "fp-ts/lib/Either.js";
 import {
+  ADAMW_LR,
+  ATTENTIONS,
+  type AttentionName,
+  COMBINES,
   checkParent,
   createRun,
   DEVICES,
   type DeviceName,
+  defaultsOf,
   generate,
   INTERVENTIONS,
   type Intervention,
+  type InterventionConfig,
   loadCorpus,
   MODEL_SIZES,
   type ModelSize,
+  NORMS,
+  namesOf,
   OPTIMIZERS,
   type OptimizerName,
   openRun,
@@ -24,26 +32,35 @@ import {
   RUN_FORMAT,
   type RunConfig,
   type RunFolder,
+  SCHEDULES,
+  type ScheduleName,
   TextStream,
   train,
 } from "../trainer.js";
 import { commandName } from "./command-name.js";
 import { onInterrupt } from "./interrupt.js";
-import { createLanguageModel } from "./language-model.js";
+import { createLanguageModel, interventionOf, rateOf } from "./language-model.js";
 import { count, EXIT, jsonResult, note, report, result } from "./output.js";
 import { type Progress, trainingProgress } from "./progress.js";
 import { atLeastZero, choice, folderName, integer, positive } from "./values.js";
 import { version } from "./version.js";
 
-interface Flags {
+interface Flags extends Partial<InterventionConfig> {
   readonly model?: ModelSize;
+  readonly attention: AttentionName;
   readonly steps?: number;
-  readonly lr: number;
+  readonly lr?: number;
+  readonly schedule: ScheduleName;
   readonly warmup: number;
+  readonly cooldown?: number;
   readonly optimizer: OptimizerName;
+  readonly adamwLr?: number;
+  readonly decay: number;
   readonly intervention: Intervention;
-  readonly tau?: number;
   readonly clip: number;
+  readonly clipStep?: number;
+  readonly zLoss: number;
+  readonly bounds: boolean;
   readonly accumulate: number;
   readonly device: DeviceName | "auto";
   readonly threads?: number;
@@ -62,14 +79,22 @@ interface Flags {
 /** What a resumed run may be given anew; everything else is the run's own. */
 const RESUMABLE = new Set(["resume", "steps", "device", "threads", "out", "evalEvery", "probeEvery", "prompt", "sample", "json"]);
 const DEFAULT_STEPS = 200;
-/** QuacK starts at the rates of all other weights and lowers them as the partner weight grows; a fixed factor is all there is. */
-const DEFAULT_TAU = { none: 1, fixed: 0.1, quack: 1 } as const satisfies Readonly<Record<Intervention, number>>;
 const PROBE_SEQUENCES = 2;
 
 const sizes = Object.entries(MODEL_SIZES).map(
   ([name, m]) => `${name} (width ${m.model}, ${m.layer} layers, ${m.head} heads, ${m.time} bytes × ${m.batch})`,
 );
-const modelNames = Object.keys(MODEL_SIZES).filter((name): name is ModelSize => name in MODEL_SIZES);
+const modelNames = namesOf(MODEL_SIZES);
+/** The interventions that a setting counts for. */
+const takers = (setting: keyof InterventionConfig): readonly Intervention[] =>
+  INTERVENTIONS.filter((name) => interventionOf(name).takes.some((taken) => taken === setting));
+/** "0.1 for fixed, 1 for quack". */
+const defaultsText = (setting: keyof InterventionConfig): string =>
+  takers(setting)
+    .map((name) => `${defaultsOf(name)[setting]} for ${name}`)
+    .join(", ");
+const quack = defaultsOf("quack");
+const lrs = namesOf(OPTIMIZERS).map((name) => `${OPTIMIZERS[name].lr} for ${name}`);
 
 export function addTrain(program: Command, exit: (code: number) => void, createProgram: ProgramFactory = createLanguageModel): void {
   program
@@ -80,19 +105,32 @@ export function addTrain(program: Command, exit: (code: number) => void, createP
     )
     .addOption(new Option("--model <size>", `${sizes.join(", ")}; default tiny`).argParser(choice(modelNames)))
     .addOption(new Option("--steps <n>", `updates in all; default ${DEFAULT_STEPS}`).argParser(integer(1)))
-    .addOption(new Option("--lr <rate>", "rate after warm-up").argParser(positive).default(3e-3, "3e-3"))
+    .addOption(new Option("--attention <name>", namesOf(ATTENTIONS).join(", ")).argParser(choice(namesOf(ATTENTIONS))).default("mha"))
+    .addOption(new Option("--optimizer <name>", namesOf(OPTIMIZERS).join(", ")).argParser(choice(namesOf(OPTIMIZERS))).default("adamw"))
+    .addOption(new Option("--lr <rate>", `rate after warm-up; default ${lrs.join(", ")}`).argParser(positive))
+    .addOption(new Option("--adamw-lr <rate>", `of the AdamW beside muon; default ${ADAMW_LR}`).argParser(positive))
+    .addOption(
+      new Option("--schedule <name>", `of the rate: ${namesOf(SCHEDULES).join(", ")}`).argParser(choice(namesOf(SCHEDULES))).default("constant"),
+    )
     .addOption(new Option("--warmup <n>", "steps in which the rate rises linearly").argParser(integer(0)).default(20))
-    .addOption(new Option("--optimizer <name>", OPTIMIZERS.join(", ")).argParser(choice(OPTIMIZERS)).default("adamw"))
+    .addOption(new Option("--cooldown <n>", "steps in which wsd's rate falls; default a fifth of all").argParser(integer(1)))
+    .addOption(new Option("--decay <rate>", "decoupled decay of the matrices").argParser(atLeastZero).default(0))
     .addOption(
-      new Option("--intervention <name>", `on query and key rates: ${INTERVENTIONS.join(", ")}`).argParser(choice(INTERVENTIONS)).default("quack"),
+      new Option("--intervention <name>", `against growing logits: ${INTERVENTIONS.join(", ")}`).argParser(choice(INTERVENTIONS)).default("quack"),
     )
+    .addOption(new Option("--tau <factor>", `of the query and key rates; default ${defaultsText("tau")}`).argParser(positive))
+    .addOption(new Option("--norm <name>", `for quack: ${NORMS.join(", ")}; default ${quack.norm}`).argParser(choice(NORMS)))
     .addOption(
-      new Option(
-        "--tau <factor>",
-        `their factor, for fixed and quack; default ${DEFAULT_TAU.fixed} for fixed, ${DEFAULT_TAU.quack} for quack`,
-      ).argParser(positive),
+      new Option("--combine <how>", `several paths to the logits, for quack: ${COMBINES.join(", ")}; default ${quack.combine}`).argParser(
+        choice(COMBINES),
+      ),
     )
+    .addOption(new Option("--floor <c>", `under every norm, for quack; default ${quack.floor}`).argParser(atLeastZero))
+    .addOption(new Option("--limit <c>", `of a logit; default ${defaultsText("limit")}`).argParser(positive))
     .addOption(new Option("--clip <norm>", "greatest gradient norm; 0 for no clipping").argParser(atLeastZero).default(0))
+    .addOption(new Option("--clip-step <norm>", "greatest norm of a weight's step at rate 1; default none").argParser(positive))
+    .addOption(new Option("--z-loss <weight>", "of the squared log-sum-exp in the loss").argParser(atLeastZero).default(0))
+    .addOption(new Option("--bounds", "at each probed step, bounds of the change of the logits beside the change").default(false, "off"))
     .addOption(new Option("--accumulate <n>", "micro-batches in an update").argParser(integer(1)).default(1))
     .addOption(new Option("--device <name>", `auto, ${DEVICES.join(", ")}`).argParser(choice(["auto", ...DEVICES])).default("auto"))
     .addOption(new Option("--threads <n>", "of the native device; default: all cores").argParser(integer(1, 1024)))
@@ -113,6 +151,8 @@ export function addTrain(program: Command, exit: (code: number) => void, createP
 Examples:
   $ mallard train                                     the tiny model, 200 steps, about a minute
   $ mallard train --steps 1000 --intervention none    every weight at the same rate
+  $ mallard train --attention mla --optimizer muon --schedule cosine
+  $ mallard train --model micro --optimizer muon --bounds
   $ mallard train --data notes.txt --model micro      on your own text
   $ mallard train --resume runs/tiny-20260101-120000 --steps 2000`,
     )
@@ -129,6 +169,8 @@ async function run(flags: Flags, command: Command, createProgram: ProgramFactory
   if (isLeft(prepared)) return report(prepared.left, flags.json);
   const { config, existing } = prepared.right;
   const { model } = config;
+  const rate = rateOf(config.trainer);
+  if (isLeft(rate)) return report(rate.left, flags.json);
 
   const corpus = await loadCorpus(config.data.file, model.time + 1);
   if (isLeft(corpus)) return report(corpus.left, flags.json);
@@ -179,6 +221,7 @@ async function run(flags: Flags, command: Command, createProgram: ProgramFactory
     corpus: corpus.right,
     model,
     config: config.trainer,
+    rate: rate.right,
     accumulate: config.program.accumulate,
     probeSequences: config.program.probeSequences,
     seed: config.program.seed,
@@ -214,36 +257,50 @@ async function run(flags: Flags, command: Command, createProgram: ProgramFactory
 }
 
 async function fresh(flags: Flags): Promise<Either<Problem, Prepared>> {
-  if (flags.tau !== undefined && flags.intervention === "none") {
-    return problem("usage", "--tau counts only with an intervention", "add --intervention quack (or fixed), or leave --tau out");
-  }
+  const idle = idleFlag(flags);
+  if (idle !== null) return problem("usage", ...idle);
   const device = await pickDevice(flags.device);
   if (isLeft(device)) return device;
   const fallen = device.right.notice !== null;
   const size = flags.model ?? (fallen ? "micro" : "tiny");
   if (fallen) note(`${device.right.notice}${flags.model === undefined ? " (training the micro model)" : ""}`);
   const steps = flags.steps ?? DEFAULT_STEPS;
+  const cooldown = flags.schedule === "wsd" ? (flags.cooldown ?? Math.max(1, Math.floor(steps / 5))) : 0;
+  const lr = flags.lr ?? OPTIMIZERS[flags.optimizer].lr;
+  const sizes = MODEL_SIZES[size];
+  const defaults = defaultsOf(flags.intervention);
   const config: RunConfig = {
     format: RUN_FORMAT,
     mallard: version(),
     name: flags.name ?? size,
     created: new Date().toISOString(),
-    model: MODEL_SIZES[size],
+    model: { ...sizes, attention: ATTENTIONS[flags.attention].of(sizes) },
     program: {
       optimizer: flags.optimizer,
+      partner: flags.optimizer === "muon" ? (flags.adamwLr ?? ADAMW_LR) / lr : 1,
+      decay: flags.decay,
       intervention: flags.intervention,
-      tau: flags.tau ?? DEFAULT_TAU[flags.intervention],
+      tau: flags.tau ?? defaults.tau,
+      norm: flags.norm ?? defaults.norm,
+      combine: flags.combine ?? defaults.combine,
+      floor: flags.floor ?? defaults.floor,
+      limit: flags.limit ?? defaults.limit,
       clip: flags.clip === 0 ? null : flags.clip,
+      clipStep: flags.clipStep ?? null,
+      zLoss: flags.zLoss,
+      bounds: flags.bounds,
       accumulate: flags.accumulate,
-      probeSequences: Math.min(PROBE_SEQUENCES, MODEL_SIZES[size].batch),
+      probeSequences: Math.min(PROBE_SEQUENCES, sizes.batch),
       device: device.right.device,
       threads: flags.threads ?? availableParallelism(),
       seed: flags.seed,
     },
     trainer: {
       steps,
-      lr: flags.lr,
+      lr,
+      schedule: flags.schedule,
       warmup: flags.warmup,
+      cooldown,
       evalEvery: flags.evalEvery ?? 50,
       evalBatches: flags.evalBatches,
       probeEvery: flags.probeEvery ?? 10,
@@ -251,6 +308,32 @@ async function fresh(flags: Flags): Promise<Either<Problem, Prepared>> {
     data: { name: "", file: flags.data ?? null, sha256: "" },
   };
   return right({ config, existing: null });
+}
+
+/** Message and hint where a flag has nothing to act on, or lacks what it needs. */
+function idleFlag(flags: Flags): readonly [string, string] | null {
+  const settings = ["tau", "norm", "combine", "floor", "limit"] as const satisfies readonly (keyof InterventionConfig)[];
+  for (const setting of settings) {
+    const by = takers(setting);
+    if (flags[setting] !== undefined && !by.includes(flags.intervention))
+      return [`--${setting} counts only with --intervention ${by.join(" or ")}`, `add --intervention ${by[0]}, or leave --${setting} out`];
+  }
+  if (flags.intervention === "qk-norm" && flags.attention === "mla")
+    return [
+      "--intervention qk-norm is not there for latent attention: its keys are not kept by head",
+      "choose another --intervention or --attention",
+    ];
+  if (flags.adamwLr !== undefined && flags.optimizer !== "muon")
+    return ["--adamw-lr counts only with --optimizer muon", "--lr is the rate of every other optimizer"];
+  if (flags.cooldown !== undefined && flags.schedule !== "wsd")
+    return ["--cooldown counts only with --schedule wsd", "add --schedule wsd, or leave --cooldown out"];
+  if (flags.bounds && flags.probeEvery === 0) return ["--bounds is evaluated at probed steps, and --probe-every is 0", "leave one of them out"];
+  if (flags.bounds && flags.optimizer === "sgd" && flags.clipStep === undefined)
+    return [
+      "--bounds needs a bound of the step, and SGD's step has none: it grows with the gradient",
+      "state one with --clip-step D, or choose another --optimizer",
+    ];
+  return null;
 }
 
 async function resumed(flags: Flags, run: string, command: Command): Promise<Either<Problem, Prepared>> {

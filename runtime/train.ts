@@ -1,5 +1,6 @@
 // train: a model's training step as one call. Loss, gradient and update are one compiled program; weights and the
-// optimizer's state stay with the session, where other programs (evaluation, generation) find them.
+// optimizer's state stay with the session, where other programs (evaluation, generation) find them. What is not finite
+// ends it with an error that names step and weight (finite.ts).
 import { isLeft } from "fp-ts/lib/Either.js";
 import { showPlan } from "../compiler/lower/show.js";
 import { leaf as makeLeaf, map } from "../dsl/build.js";
@@ -7,9 +8,10 @@ import type { AnyTensor, Formula, Model, Optimizer, Parts, Scalar } from "../dsl
 import { arg, call, constant } from "../dsl/scalar.js";
 import { handle, nodeOf } from "../dsl/tensor.js";
 import type { DeviceName, DeviceOptions } from "./devices/index.js";
+import { checkStart, DivergedError, watched } from "./finite.js";
 import { type Arrays, inputLeaves, type Kernel, openSession } from "./program.js";
 import { Session } from "./session.js";
-import { startTraining, trainingPrograms } from "./training.js";
+import { startTraining } from "./training.js";
 
 export interface TrainOptions<P extends Parts, MI, MO, I> extends DeviceOptions {
   readonly model: Model<P, MI, MO>;
@@ -25,7 +27,8 @@ export interface TrainOptions<P extends Parts, MI, MO, I> extends DeviceOptions 
   readonly seed?: number;
 }
 export interface Training<I> {
-  /** One step: the loss before the update. */
+  /** One step: the loss before the update. Throws DivergedError where the loss, the rate, a gradient or a weight's factor
+   *  is not finite; the weights are of no use then, and every later step throws the same. */
   run(x: Arrays<I>): Promise<{ readonly loss: number }>;
   /** Holds weights by their paths (`blocks.*.attention.wq`), the optimizer's state (`optimizer.…`) and the number of
    *  steps taken (`step`); other programs compiled in it share them. */
@@ -36,7 +39,8 @@ export interface Training<I> {
   [Symbol.dispose](): void;
 }
 
-/** One training step as one program. Throws what is wrong with the expression (CompileError) or the device (DeviceError). */
+/** One training step as one program. Throws what is wrong with the expression (CompileError), the optimizer (RuleError; a
+ *  weight whose partner begins at zero, with QuacK) or the device (DeviceError). */
 export async function train<P extends Parts, MI, MO, const I extends { readonly [name: string]: AnyTensor }>(
   o: TrainOptions<P, MI, MO, I>,
 ): Promise<Training<I>> {
@@ -45,19 +49,32 @@ export async function train<P extends Parts, MI, MO, const I extends { readonly 
   try {
     const taken = makeLeaf("state", "step", {}, "f32");
     const t = map({ taken }, { kind: "scalar", body: call("add", arg("taken"), constant(1)) });
-    const programs = trainingPrograms({
+    const rate = nodeOf(o.lr(handle(t)), "train: the rate");
+    const { programs, read } = watched({
       name: "train",
       params: o.model.params,
       inputs: inputLeaves(o.inputs),
       loss: nodeOf(o.loss(o.model.bound, o.inputs), "train: the loss"),
       optimizer: o.optimizer,
-      lr: nodeOf(o.lr(handle(t)), "train: the rate"),
+      lr: rate,
       t,
+      metrics: () => ({ lr: rate }),
       updates: [{ leaf: taken, value: t }],
     });
     const step = await startTraining(session, programs, o.seed ?? 0);
+    await checkStart(session, programs);
+    let ended: DivergedError | undefined;
     return {
-      run: async (x) => ({ loss: (await step.run(x)).loss?.[0] ?? Number.NaN }),
+      run: async (x) => {
+        if (ended) throw ended;
+        const out = await step.run(x);
+        const { fault } = read(out, out.lr?.[0] ?? Number.NaN);
+        if (fault) {
+          ended = new DivergedError(Number((await session.read(taken.name))[0]), fault, "try a smaller rate, a longer warm-up, clipNorm or quack");
+          throw ended;
+        }
+        return { loss: out.loss?.[0] ?? Number.NaN };
+      },
       session,
       get kernels() {
         return step.kernels;

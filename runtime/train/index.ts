@@ -1,16 +1,27 @@
 // The trainer as a whole: data, runs, training, generation, and which devices there are to do it on.
 export { type Corpus, GUTENBERG, loadCorpus } from "../data/corpus.js";
 export {
+  ADAMW_LR,
+  ATTENTIONS,
+  type AttentionConfig,
+  type AttentionName,
+  COMBINES,
   DEVICES,
   type DeviceName,
+  defaultsOf,
   INTERVENTIONS,
   type Intervention,
+  type InterventionConfig,
   MODEL_SIZES,
   type ModelConfig,
   type ModelSize,
+  NORMS,
+  namesOf,
   OPTIMIZERS,
   type OptimizerName,
   type ProgramConfig,
+  SCHEDULES,
+  type ScheduleName,
   type TrainerConfig,
 } from "./config.js";
 export { pickDevice } from "./devices.js";

@@ -2,23 +2,22 @@
 // caches, and programs bound to it: the training step, evaluation, the two probes, and decoding. A program is compiled
 // when it is first asked for; the step at once, since that is what one waits for.
 import { isLeft, right } from "fp-ts/lib/Either.js";
-import { incremental } from "../../compiler/graph/incremental.js";
 import { maxOf } from "../../compiler/lower/expr.js";
 import type { Step } from "../../compiler/lower/nest.js";
 import { runGraphPasses } from "../../compiler/pipeline.js";
 import * as build from "../../dsl/build.js";
+import { ordered } from "../../dsl/derivative/terms.js";
 import {
   add,
   crossEntropy,
   find,
   grad,
-  map,
+  MallardError,
   max,
   mean,
   type Optimizer,
   type Scalar,
   scale,
-  sum,
   type Tensor,
   type Tree,
   zipTree,
@@ -27,13 +26,16 @@ import { type Leaf, type Node, UpTo } from "../../dsl/node.js";
 import { iterate } from "../../dsl/repeat.js";
 import { arg, call, constant } from "../../dsl/scalar.js";
 import { handle, nodeOf } from "../../dsl/tensor.js";
-import { flatten, mapLeaves } from "../../dsl/tree.js";
+import { mapLeaves } from "../../dsl/tree.js";
 import { CompileError } from "../backend.js";
 import type { Batch } from "../data/batches.js";
+import { decodingProgram } from "../decoding.js";
 import { DeviceError } from "../errors.js";
+import { checkStart, type Watched, watched } from "../finite.js";
 import { openSession } from "../program.js";
 import type { Session, SessionProgram } from "../session.js";
-import { leavesOf, startTraining, trainingPrograms } from "../training.js";
+import { leavesOf, startTraining } from "../training.js";
+import { type BoundSettings, boundsOf, inputNormsOf, normLeaves, readBounds } from "./bounds.js";
 import type { ModelConfig, ProgramConfig } from "./config.js";
 import { probeNodes } from "./probe.js";
 import { problem } from "./problem.js";
@@ -46,7 +48,7 @@ export interface Decoder {
 }
 /** What the trainer's programs are made of. */
 export interface Ingredients {
-  readonly decoder: (c: ModelConfig) => Decoder;
+  readonly decoder: (c: ModelConfig, p: ProgramConfig) => Decoder;
   readonly optimizer: (c: ProgramConfig) => Optimizer;
 }
 
@@ -55,14 +57,15 @@ export const languageModels =
   async (config, options, purpose) => {
     const session = await openSession(options.device, { threads: options.threads });
     if (isLeft(session)) return problem("device", session.left.message, "mallard doctor says which devices work here");
-    const model = new LanguageModel(session.right, ingredients, config, options);
     try {
+      const model = new LanguageModel(session.right, ingredients, config, options);
       await model.prepare(purpose);
       return right(model);
     } catch (thrown) {
-      model[Symbol.dispose]();
+      session.right[Symbol.dispose]();
       if (thrown instanceof DeviceError) return problem("device", thrown.message, "mallard doctor says which devices work here");
       if (thrown instanceof CompileError) return problem("expression", thrown.what, "the place named is where the expression was written");
+      if (thrown instanceof MallardError) return problem("expression", thrown.what, thrown.hint ?? "change what the run is made of");
       throw thrown;
     }
   };
@@ -74,6 +77,7 @@ class LanguageModel implements TrainingProgram {
   readonly #programs = new Map<string, Promise<SessionProgram>>();
   #state: readonly Leaf[] = [];
   #step: SessionProgram | undefined;
+  #read: Watched["read"] | undefined;
   #info: ProgramInfo | undefined;
 
   constructor(
@@ -82,7 +86,7 @@ class LanguageModel implements TrainingProgram {
     readonly config: ModelConfig,
     readonly options: ProgramConfig,
   ) {
-    this.#decoder = ingredients.decoder(config);
+    this.#decoder = ingredients.decoder(config, options);
   }
   get info(): ProgramInfo {
     if (!this.#info) throw new Error("a language model is prepared before it is used");
@@ -114,35 +118,56 @@ class LanguageModel implements TrainingProgram {
     const axes = { ...(micro ? { micro } : {}), batch: sequences, time: this.config.time };
     return { tokens: build.leaf("input", "tokens", axes, "i32"), next: build.leaf("input", "next", axes, "i32") };
   }
-  #loss(tokens: Node, next: Node): Scalar {
+  /** With z-loss where the run trains with it; validation leaves it out. */
+  #loss(tokens: Node, next: Node, z: number): Scalar {
     const logits = this.#decoder.bound({ tokens: handle(tokens) });
     return handle(
       mean(
-        handle<Tensor<{ batch: number; time: number }>>(crossEntropy(logits, handle<Tensor<{ time: number }, "i32">>(next), "vocab")),
+        handle<Tensor<{ batch: number; time: number }>>(crossEntropy(logits, handle<Tensor<{ time: number }, "i32">>(next), "vocab", { z })),
         "batch",
         "time",
       ),
     );
   }
 
-  async #training(): Promise<SessionProgram> {
-    const { accumulate, seed } = this.options;
+  /** The step; with leaves for the inputs' norms, one that says besides how far it can move the logits. */
+  #stepOf(norms: readonly Leaf[]): Watched {
+    const { accumulate, zLoss } = this.options;
     const [lr, t] = [scalarLeaf("lr"), scalarLeaf("t")];
     const inputs = this.#inputs(this.config.batch, accumulate > 1 ? accumulate : undefined);
-    const whole = accumulate > 1 ? this.#accumulated(inputs, accumulate) : { loss: this.#loss(inputs.tokens, inputs.next), gradient: undefined };
-    const programs = trainingPrograms({
-      name: "step",
+    const whole =
+      accumulate > 1 ? this.#accumulated(inputs, accumulate) : { loss: this.#loss(inputs.tokens, inputs.next, zLoss), gradient: undefined };
+    return watched({
+      name: norms.length === 0 ? "step" : "step_bounds",
       params: this.#decoder.params,
-      inputs: { ...inputs, lr, t },
+      inputs: { ...inputs, lr, t, ...numbered("norms", norms) },
       loss: nodeOf(whole.loss, "loss"),
       gradient: whole.gradient,
       optimizer: this.ingredients.optimizer(this.options),
       lr,
       t,
-      metrics: ({ loss, gradient }) => ({ gradNorm: normOf(gradient), ...greatestLogits(loss) }),
+      metrics: (parts) => ({ ...greatestLogits(parts.loss), ...(norms.length === 0 ? {} : boundsOf(parts, this.#moves, norms)) }),
     });
+  }
+  /** What moves the weights below the logits, beside the optimizer's rules. */
+  get #moves(): BoundSettings {
+    const { intervention, tau, decay } = this.options;
+    return { tau: intervention === "fixed" || intervention === "quack" ? tau : 1, decay, rescaled: intervention === "qk-clip" };
+  }
+  async #training(): Promise<SessionProgram> {
+    const { programs, read } = this.#stepOf([]);
     this.#state = programs.state;
-    return startTraining(this.session, programs, seed);
+    this.#read = read;
+    const step = await startTraining(this.session, programs, this.options.seed);
+    await checkStart(this.session, programs);
+    if (this.options.bounds) await this.#bounded(); // what has no bound is refused before the first step
+    return step;
+  }
+  #bounded(): Promise<SessionProgram> {
+    return this.#once("bounds", () => {
+      const leaves = normLeaves(this.#logits(this.options.probeSequences).of);
+      return this.session.program(this.#stepOf(leaves).programs.step);
+    });
   }
   /** The mean over the micro-batches, which are equally large: the large batch's loss and gradient. */
   #accumulated(inputs: { readonly tokens: Leaf; readonly next: Leaf }, count: number): { readonly loss: Scalar; readonly gradient: unknown } {
@@ -152,7 +177,7 @@ class LanguageModel implements TrainingProgram {
     const last = iterate("micro", count, first, inputs, (state, slice) => {
       const before = handle<{ readonly g: Tree; readonly loss: Scalar }>(state);
       const { tokens, next } = handle<{ readonly tokens: Node; readonly next: Node }>(slice);
-      const loss = scale(this.#loss(tokens, next), 1 / count);
+      const loss = scale(this.#loss(tokens, next, this.options.zLoss), 1 / count);
       const g: Tree = grad(loss, handle<Tree>(params));
       return { g: zipTree<Tree>(before.g, g, sumOf), loss: add(before.loss, loss) };
     });
@@ -160,15 +185,22 @@ class LanguageModel implements TrainingProgram {
     return { loss, gradient: g };
   }
 
-  async step(batch: Batch, lr: number, t: number): Promise<StepResult> {
-    if (!this.#step) throw new Error("step: this program was made for generation");
-    const out = await this.#step.run({ tokens: batch.tokens, next: batch.next, lr: [lr], t: [t] });
+  async step(batch: Batch, lr: number, t: number, bounded?: Required<Pick<Probe, "norms">>): Promise<StepResult> {
+    if (!this.#step || !this.#read) throw new Error("step: this program was made for generation");
+    const step = bounded ? await this.#bounded() : this.#step;
+    const norms = Object.fromEntries((bounded?.norms ?? []).map((n, i) => [`norms${i}`, n]));
+    const out = await step.run({ tokens: batch.tokens, next: batch.next, lr: [lr], t: [t], ...norms });
     const maxLogits = Float32Array.from(out.maxLogits ?? []);
+    const { gradients, gradNorm, fault } = this.#read(out, lr);
+    const steepest = gradients.reduce((a, b) => (b.norm > a.norm ? b : a));
     return {
       loss: out.loss?.[0] ?? Number.NaN,
       maxLogit: maxLogits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY),
       maxLogits,
-      gradNorm: out.gradNorm?.[0] ?? Number.NaN,
+      gradNorm,
+      steepest,
+      ...(bounded ? { bounds: readBounds(out) } : {}),
+      ...(fault ? { fault } : {}),
     };
   }
 
@@ -184,27 +216,39 @@ class LanguageModel implements TrainingProgram {
       return this.session.program({
         name: "evaluate",
         inputs: { ...inputs },
-        outputs: { loss: nodeOf(this.#loss(inputs.tokens, inputs.next), "loss") },
+        outputs: { loss: nodeOf(this.#loss(inputs.tokens, inputs.next, 0), "loss") },
       });
     });
     const out = await program.run({ tokens: batch.tokens, next: batch.next });
     return out.loss?.[0] ?? Number.NaN;
   }
-  #probed = (): { readonly tokens: Leaf; readonly nodes: ReturnType<typeof probeNodes> } => {
-    const { tokens } = this.#inputs(this.options.probeSequences);
-    return { tokens, nodes: probeNodes(nodeOf(this.#decoder.bound({ tokens: handle(tokens) }), "logits"), "scores") };
-  };
+  #logits(sequences: number): { readonly tokens: Leaf; readonly of: Node } {
+    const { tokens } = this.#inputs(sequences);
+    return { tokens, of: nodeOf(this.#decoder.bound({ tokens: handle(tokens) }), "logits") };
+  }
+  /** The probes' parts, scores with layer and head outermost. */
+  #probed(): { readonly tokens: Leaf; readonly nodes: ReturnType<typeof probeNodes>; readonly norms: readonly Node[] } {
+    const { tokens, of } = this.#logits(this.options.probeSequences);
+    const nodes = probeNodes(of, "scores");
+    const norms = this.options.bounds ? inputNormsOf(of) : [];
+    return { tokens, nodes: { ...nodes, scores: nodes.scores.map(byHead), frozenScores: nodes.frozenScores.map(byHead) }, norms };
+  }
   async probe(batch: Batch): Promise<Probe> {
     const program = await this.#once("probe", () => {
-      const { tokens, nodes } = this.#probed();
+      const { tokens, nodes, norms } = this.#probed();
       return this.session.program({
         name: "probe",
         inputs: { tokens },
-        outputs: { ...numbered("scores", nodes.scores), ...numbered("inputs", nodes.inputs) },
+        outputs: { ...numbered("scores", nodes.scores), ...numbered("inputs", nodes.inputs), ...numbered("norms", norms) },
       });
     });
     const out = await program.run({ tokens: batch.tokens });
-    return { logits: joined(out, "scores"), inputs: joined(out, "inputs") };
+    const norms = Object.keys(out).filter((k) => k.startsWith("norms"));
+    return {
+      logits: joined(out, "scores"),
+      inputs: joined(out, "inputs"),
+      ...(norms.length === 0 ? {} : { norms: norms.map((k) => Float32Array.from(out[k] ?? [])) }),
+    };
   }
   async probeFrozen(inputs: Float32Array): Promise<Float32Array> {
     const program = await this.#once("frozen", () => {
@@ -222,33 +266,7 @@ class LanguageModel implements TrainingProgram {
 
   // ── decoding ───────────────────────────────────────────────────────────────────────────────────────
   #decoding(): Promise<SessionProgram> {
-    return this.#once("decode", () => {
-      const { time } = this.config;
-      const tokens = build.leaf("input", "tokens", { time }, "i32");
-      const read = runGraphPasses([nodeOf(this.#decoder.bound({ tokens: handle(tokens) }), "logits")], { last: "read" });
-      if (isLeft(read)) throw new CompileError(read.left);
-      const [start, count] = [scalarLeaf("start", "i32"), scalarLeaf("count", "i32")];
-      const [fresh, whole] = [new UpTo(time, "fresh"), new UpTo(time, "whole")];
-      const chunk = build.leaf("input", "tokens", { time: fresh }, "i32");
-      const made = incremental(read.right.roots[0] as Node, {
-        chunk: ["time", "query"],
-        history: ["key"],
-        fresh,
-        whole,
-        start,
-        count,
-        capacity: time,
-        inputs: new Map([[tokens, chunk]]),
-      });
-      if (isLeft(made)) throw new CompileError([made.left]);
-      const last = build.cast(build.map({ count }, { kind: "scalar", body: call("sub", arg("count"), constant(1)) }), "i32");
-      return this.session.program({
-        name: "decode",
-        inputs: { tokens: chunk, start, count },
-        outputs: { logits: build.at(made.right.value, ["time"], [last]) },
-        updates: made.right.caches,
-      });
-    });
+    return this.#once("decode", () => this.session.program(decodingProgram((tokens) => this.#decoder.bound({ tokens }), this.config.time).spec));
   }
   async decode(tokens: Int32Array, at: number): Promise<Float32Array> {
     const program = await this.#decoding();
@@ -312,23 +330,18 @@ function joined(out: Readonly<Record<string, ArrayLike<number>>>, name: string):
   return all;
 }
 
-/** The Euclidean norm of all leaves together. */
-function normOf(tree: unknown): Node {
-  const squares = flatten(tree).map(({ node }) => {
-    const s = map(handle<Tensor>(node), (x) => x * x);
-    const [first, ...rest] = Object.keys(node.axes);
-    return first === undefined ? handle<Scalar>(s) : handle<Scalar>(sum(s, first, ...rest));
-  });
-  const total = squares.reduce((a, b) => add(a, b));
-  return nodeOf(
-    map(total, (s) => Math.sqrt(s)),
-    "norm",
-  );
-}
+/** Axes of scores that tell neither layers nor heads apart. */
+const PAIRS = ["micro", "batch", "query", "key"];
+/** The scores with layer and head outermost. */
+const byHead = (scores: Node): Node => {
+  const inner = PAIRS.filter((a) => a in scores.axes);
+  const outer = Object.keys(scores.axes).filter((a) => !inner.includes(a));
+  return ordered(scores, Object.fromEntries([...outer, ...inner].map((a) => [a, scores.axes[a] as number])));
+};
 /** Of the unmasked scores, by layer and head. */
 function greatestLogits(loss: Node): Readonly<Record<string, Node>> {
   const found = find(handle(loss), "scores").map(({ value }) => {
-    const over = ["micro", "batch", "query", "key"].filter((a) => a in value.axes);
+    const over = PAIRS.filter((a) => a in value.axes);
     return nodeOf(max(handle<Tensor>(value), over[0] as string, ...over.slice(1)), "maximum");
   });
   const [only] = found;

@@ -2,6 +2,8 @@
 // named arrays; the program knows expressions, kernels and devices. `language-model.ts` builds the real one.
 import type { Either } from "fp-ts/lib/Either.js";
 import type { Batch } from "../data/batches.js";
+import type { NotFinite } from "../finite.js";
+import type { Bounds } from "./bounds.js";
 import type { ModelConfig, ProgramConfig } from "./config.js";
 import type { Problem } from "./problem.js";
 
@@ -22,13 +24,21 @@ export interface StepResult {
   readonly maxLogits?: Float32Array;
   /** Norm of the whole gradient, before clipping. */
   readonly gradNorm?: number;
+  /** The weight whose gradient has the greatest norm, and that norm. */
+  readonly steepest?: { readonly weight: string; readonly norm: number };
+  /** Where they were asked for: bounds of how far the step moves the logits, each row-major [layer, head]. */
+  readonly bounds?: Bounds;
+  /** What was not finite: the weights that the step left are of no use. Left out where all is well. */
+  readonly fault?: NotFinite;
 }
 
 /** Attention logits of every layer on a batch, with the inputs each layer's attention had. Masked pairs are −Infinity
- *  or left out, the same way each time. */
+ *  or left out, the same way each time; layer and head are outermost. */
 export interface Probe {
   readonly logits: Float32Array;
   readonly inputs: Float32Array;
+  /** Where bounds are asked for: the inputs' greatest norms, by layer. */
+  readonly norms?: readonly Float32Array[];
 }
 
 export interface ProgramInfo {
@@ -41,8 +51,9 @@ export interface ProgramInfo {
 
 export interface TrainingProgram {
   readonly info: ProgramInfo;
-  /** One update with rate `lr`; `t` counts from 1. The batch has `accumulate` × `batch` sequences, micro-batch outermost. */
-  step(batch: Batch, lr: number, t: number): Promise<StepResult>;
+  /** One update with rate `lr`; `t` counts from 1; with bounds of the change of the logits for attentions whose inputs have
+   *  these norms. The batch has `accumulate` × `batch` sequences, micro-batch outermost. */
+  step(batch: Batch, lr: number, t: number, bounded?: Required<Pick<Probe, "norms">>): Promise<StepResult>;
   /** Mean loss over a batch of `batch` sequences; changes nothing. */
   evaluate(batch: Batch): Promise<number>;
   /** Logits on a batch of `probeSequences` sequences; changes nothing. */

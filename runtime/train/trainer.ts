@@ -1,8 +1,8 @@
 // The training loop: batches, rates, validation, probes, metrics and checkpoints around a compiled program.
 //
 // After each step one line goes to metrics.jsonl; at every validation, at the end and when a stop is asked for, a
-// checkpoint is written. What is kept is always sound: a loss, validation loss or weight that is not finite ends the
-// run with an error and leaves the checkpoint before it in place.
+// checkpoint is written. What is kept is always sound: a loss, rate, gradient, validation loss or weight that is not
+// finite ends the run with an error that names step and weight, and leaves the checkpoint before it in place.
 //
 // The change of the logits (quack.md): around a probed step the logits of a fixed batch are read before and after,
 // once as the model computes them (free: the residual stream moves too) and once with every attention layer given
@@ -11,10 +11,12 @@ import { performance } from "node:perf_hooks";
 import { type Either, isLeft, right } from "fp-ts/lib/Either.js";
 import { type Batch, trainingBatch, validationBatches } from "../data/batches.js";
 import type { Corpus } from "../data/corpus.js";
-import { type ModelConfig, rateAt, type TrainerConfig } from "./config.js";
+import type { ModelConfig, TrainerConfig } from "./config.js";
 import { type Problem, problem } from "./problem.js";
-import type { Arrays, Probe, TrainingProgram } from "./program.js";
+import type { Arrays, Probe, StepResult, TrainingProgram } from "./program.js";
 
+/** By layer, by head. */
+export type Rows = readonly (readonly number[])[];
 /** A line of metrics.jsonl. Losses are nats a byte. The line of step 0 has the validation loss before training alone. */
 export interface Metrics {
   readonly step: number;
@@ -23,10 +25,18 @@ export interface Metrics {
   readonly tokensPerSecond?: number;
   readonly gradNorm?: number;
   readonly maxLogit?: number;
-  /** By layer, by head. */
-  readonly maxLogits?: readonly (readonly number[])[];
+  readonly maxLogits?: Rows;
+  /** Mean and greatest change of a logit in this step, with the attentions' inputs frozen, and free. */
   readonly deltaLogitFrozen?: number;
+  readonly deltaLogitFrozenMax?: number;
   readonly deltaLogitFree?: number;
+  readonly deltaLogitFreeMax?: number;
+  /** With bounds asked for, by layer and head: the greatest change with frozen inputs, and what bounds it: from the steps
+   *  that the optimizer states, from the changes that were made, and QuacK's budget (bounds.ts). */
+  readonly deltaLogitsFrozenMax?: Rows;
+  readonly certificate?: Rows;
+  readonly certificateActual?: Rows;
+  readonly budget?: Rows;
   readonly validationLoss?: number;
   /** Why the run ended here, where it did not reach its last step. */
   readonly stopped?: "diverged" | "interrupted";
@@ -41,6 +51,8 @@ export interface Training {
   readonly corpus: Pick<Corpus, "train" | "validation">;
   readonly model: ModelConfig;
   readonly config: TrainerConfig;
+  /** Of step t, from 1. */
+  readonly rate: (t: number) => number;
   readonly accumulate: number;
   readonly probeSequences: number;
   readonly seed: number;
@@ -77,11 +89,14 @@ export async function train(o: Training): Promise<Either<Problem, Outcome>> {
   let step = o.from;
   let saved = o.from;
   const save = async (): Promise<Either<Problem, void>> => {
-    const weights = await program.weights();
-    for (const [path, { data }] of weights) {
-      if (!data.every(Number.isFinite)) return diverged(step, `the weight ${path} has elements that are not finite`, saved);
-    }
-    const written = await record.save(step, weights, await program.state());
+    const [weights, state] = [await program.weights(), await program.state()];
+    for (const [what, arrays] of [
+      ["weight", weights],
+      ["optimizer's state", state],
+    ] as const)
+      for (const [path, { data }] of arrays)
+        if (!data.every(Number.isFinite)) return diverged(step, `the ${what} ${path} has elements that are not finite`, saved);
+    const written = await record.save(step, weights, state);
     if (!isLeft(written)) saved = step;
     return written;
   };
@@ -98,30 +113,48 @@ export async function train(o: Training): Promise<Either<Problem, Outcome>> {
   let loss: number | null = null;
   let seconds = 0;
   let kept: { readonly step: number; readonly probe: Probe } | null = null;
+  let previous: StepResult | null = null;
   while (step < config.steps && !o.stop.aborted) {
     const t = step + 1;
-    const lr = rateAt(t, config);
+    const lr = o.rate(t);
     const batch = trainingBatch(o.corpus.train, shape, seed, t);
     const probed = config.probeEvery > 0 && (t === 1 || t % config.probeEvery === 0);
-    const before: Probe | null = !probed ? null : kept?.step === step ? kept.probe : await program.probe(probeBatch);
+    const unmoved: Probe | null = !probed ? null : kept?.step === step ? kept.probe : await program.probe(probeBatch);
 
     const start = performance.now();
-    const result = await program.step(batch, lr, t);
+    const result = await program.step(batch, lr, t, unmoved?.norms ? { norms: unmoved.norms } : undefined);
     const took = (performance.now() - start) / 1000;
     step = t;
-    if (!Number.isFinite(result.loss)) {
-      const told = tell({ step, loss: result.loss, lr, stopped: "diverged" });
-      return isLeft(told) ? told : diverged(step, `the loss is ${result.loss}`, saved);
+    const fault = result.fault ?? (Number.isFinite(result.loss) ? null : { what: `the loss is ${result.loss}`, weight: null });
+    if (fault !== null) {
+      const told = tell({
+        step,
+        loss: result.loss,
+        lr,
+        ...(result.gradNorm === undefined ? {} : { gradNorm: result.gradNorm }),
+        stopped: "diverged",
+      });
+      return isLeft(told) ? told : diverged(step, `${fault.what}${before(previous)}`, saved);
     }
+    previous = result;
     seconds += took;
     loss = result.loss;
 
-    let change: Pick<Metrics, "deltaLogitFrozen" | "deltaLogitFree"> = {};
-    if (before !== null) {
+    let change: Partial<Metrics> = {};
+    if (unmoved !== null) {
       const after = await program.probe(probeBatch);
-      const frozen = await program.probeFrozen(before.inputs);
+      const still = await program.probeFrozen(unmoved.inputs);
+      const frozen = changeOf(unmoved.logits, still);
+      const free = changeOf(unmoved.logits, after.logits);
       kept = { step, probe: after };
-      change = { deltaLogitFrozen: meanChange(before.logits, frozen), deltaLogitFree: meanChange(before.logits, after.logits) };
+      change = {
+        deltaLogitFrozen: frozen.mean,
+        deltaLogitFrozenMax: frozen.greatest,
+        deltaLogitFree: free.mean,
+        deltaLogitFreeMax: free.greatest,
+        ...(result.bounds === undefined ? {} : { deltaLogitsFrozenMax: rows(byHead(unmoved.logits, still, model), model.head) }),
+        ...Object.fromEntries(Object.entries(result.bounds ?? {}).map(([name, of]) => [name, rows(of, model.head)])),
+      };
     }
     const due = step % config.evalEvery === 0 || step === config.steps;
     validationLoss = due ? await evaluate(program, validation, o.stop) : null;
@@ -179,19 +212,39 @@ const diverged = (step: number, what: string, saved: number): Either<Problem, ne
     `${saved > 0 ? `the checkpoint of step ${saved} is kept` : "no checkpoint was due yet"}; try a smaller --lr, a longer --warmup, --clip 1 or --intervention quack`,
   );
 
-/** Mean of |b − a| over the unmasked pairs. */
-export function meanChange(a: Float32Array, b: Float32Array): number {
+/** What the step before says of a fault: where the gradient was steepest, and how far the logits had grown. */
+function before(previous: StepResult | null): string {
+  if (previous === null) return "";
+  const { steepest, maxLogit } = previous;
+  const gradient = steepest === undefined ? "" : `the greatest gradient was that of ${steepest.weight} (norm ${short(steepest.norm)}), `;
+  return `; in the step before, ${gradient}the greatest attention logit was ${short(maxLogit)}`;
+}
+const short = (x: number): string => `${Number(x.toPrecision(3))}`;
+
+/** Mean and maximum of |b − a| over the unmasked pairs. */
+export function changeOf(a: Float32Array, b: Float32Array): { readonly mean: number; readonly greatest: number } {
   if (a.length !== b.length) throw new RangeError(`a probe gave ${a.length} logits before the step and ${b.length} after it`);
   let sum = 0;
+  let greatest = 0;
   let count = 0;
   for (let i = 0; i < a.length; i++) {
     if (a[i] === -Infinity && b[i] === -Infinity) continue;
-    sum += Math.abs(b[i]! - a[i]!);
+    const change = Math.abs(b[i]! - a[i]!);
+    sum += change;
+    greatest = Math.max(greatest, change);
     count++;
   }
-  return count === 0 ? 0 : sum / count;
+  return { mean: count === 0 ? 0 : sum / count, greatest };
 }
 
+/** The greatest change of each layer's heads, which are outermost. */
+function byHead(a: Float32Array, b: Float32Array, { layer, head }: ModelConfig): Float32Array {
+  const pairs = a.length / (layer * head);
+  return Float32Array.from(
+    { length: layer * head },
+    (_, i) => changeOf(a.subarray(i * pairs, (i + 1) * pairs), b.subarray(i * pairs, (i + 1) * pairs)).greatest,
+  );
+}
 const rows = (flat: Float32Array, width: number): number[][] =>
   Array.from({ length: flat.length / width }, (_, row) => Array.from(flat.subarray(row * width, (row + 1) * width)));
 const rounded = (x: number): number => Math.round(x * 10) / 10;

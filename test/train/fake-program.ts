@@ -11,6 +11,8 @@ export interface Fake extends TrainingProgram {
 export interface FakeOptions {
   /** From this step on the loss is NaN. */
   readonly nanLossAt?: number;
+  /** At this step a gradient is not finite, though the loss is. */
+  readonly faultAt?: number;
   /** The update of this step makes a weight NaN. */
   readonly nanWeightAt?: number;
   readonly stepMs?: number;
@@ -41,7 +43,9 @@ export function fakeProgram(options: FakeOptions = {}): Fake {
         w[i] = w[i]! - lr * m[i]!;
       }
       if (options.nanWeightAt === t) w[3] = Number.NaN;
-      return { loss, maxLogit: w[0]!, maxLogits: Float32Array.of(w[0]!, w[1]!, w[2]!, w[3]!), gradNorm: m[0]! };
+      const fault = options.faultAt === t ? { fault: { what: "the gradient of layer.w has the norm NaN", weight: "layer.w" } } : {};
+      const steepest = { weight: "layer.w", norm: 1234.5 };
+      return { loss, maxLogit: w[0]!, maxLogits: Float32Array.of(w[0]!, w[1]!, w[2]!, w[3]!), gradNorm: m[0]!, steepest, ...fault };
     },
     evaluate: async (batch) => lossOf(batch),
     probe: async () => ({ logits: Float32Array.of(w[0]!, -Infinity, w[1]!), inputs: w.slice() }),

@@ -2,20 +2,47 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Either, isLeft, isRight } from "fp-ts/lib/Either.js";
-import type { ModelConfig, TrainerConfig } from "../../runtime/train/config.js";
+import { defaultsOf, type ModelConfig, type ProgramConfig, type TrainerConfig } from "../../runtime/train/config.js";
 import { RUN_FORMAT, type RunConfig } from "../../runtime/train/run-config.js";
 
-export const model: ModelConfig = { vocab: 256, model: 8, layer: 2, head: 2, ff: 16, time: 8, batch: 2 };
-export const trainer: TrainerConfig = { steps: 20, lr: 0.01, warmup: 5, evalEvery: 8, evalBatches: 3, probeEvery: 5 };
+export const model: ModelConfig = { vocab: 256, model: 8, layer: 2, head: 2, ff: 16, time: 8, batch: 2, attention: { kind: "mha" } };
+export const trainer: TrainerConfig = {
+  steps: 20,
+  lr: 0.01,
+  schedule: "constant",
+  warmup: 5,
+  cooldown: 0,
+  evalEvery: 8,
+  evalBatches: 3,
+  probeEvery: 5,
+};
 export const text = Uint8Array.from({ length: 4000 }, (_, i) => (i * i * 31 + i * 7) % 256);
 export const corpus = { train: text.subarray(0, 3800), validation: text.subarray(3800) };
+export const program: ProgramConfig = {
+  ...defaultsOf("none"),
+  optimizer: "adamw",
+  partner: 1,
+  decay: 0,
+  intervention: "none",
+  tau: 0.1,
+  clip: null,
+  clipStep: null,
+  zLoss: 0,
+  bounds: false,
+  accumulate: 2,
+  probeSequences: 1,
+  device: "js",
+  threads: 1,
+  seed: 7,
+};
+export const rate = (t: number): number => trainer.lr * Math.min(1, t / trainer.warmup);
 export const runConfig: RunConfig = {
   format: RUN_FORMAT,
   mallard: "0.0.0",
   name: "test",
   created: "2026-01-01T00:00:00.000Z",
   model,
-  program: { optimizer: "adamw", intervention: "none", tau: 0.1, clip: null, accumulate: 2, probeSequences: 1, device: "js", threads: 1, seed: 7 },
+  program,
   trainer,
   data: { name: "text", file: null, sha256: "0" },
 };

@@ -4,7 +4,7 @@ import { onInterrupt } from "../../cli/interrupt.js";
 import { createRun } from "../../runtime/train/run-folder.js";
 import { train } from "../../runtime/train/trainer.js";
 import { fakeProgram } from "./fake-program.js";
-import { corpus, model, runConfig, trainer, value } from "./fixtures.js";
+import { corpus, model, rate, runConfig, trainer, value } from "./fixtures.js";
 
 const [folder, stepMs] = process.argv.slice(2);
 using interrupt = onInterrupt(() => process.stdout.write("stopping\n"));
@@ -17,6 +17,7 @@ const outcome = value(
     corpus,
     model,
     config: { ...trainer, steps: 100_000 },
+    rate,
     accumulate: 1,
     probeSequences: 1,
     seed: 1,

@@ -6,10 +6,11 @@ import { describe, expect, test } from "vitest";
 import { createLanguageModel } from "../../cli/language-model.js";
 import type { ModelConfig, ProgramConfig, TrainingProgram } from "../../trainer.js";
 import { needs } from "../require.js";
+import { program } from "./fixtures.js";
 
-const model: ModelConfig = { vocab: 256, model: 24, layer: 2, head: 2, ff: 40, time: 16, batch: 4 };
+const model: ModelConfig = { vocab: 256, model: 24, layer: 2, head: 2, ff: 40, time: 16, batch: 4, attention: { kind: "mha" } };
 const options: ProgramConfig = {
-  optimizer: "adamw",
+  ...program,
   intervention: "quack",
   tau: 0.5,
   clip: 1,

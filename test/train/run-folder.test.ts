@@ -71,11 +71,34 @@ test("a configuration that was edited wrongly names the field", () => {
   ]).toMatchInlineSnapshot(`
     [
       "config.json is no run's config.json: "model.head" is 2.5 and should be a whole number of at least 1",
-      "config.json is no run's config.json: "program.optimizer" is "adam" and should be one of adamw, sgd",
+      "config.json is no run's config.json: "program.optimizer" is "adam" and should be one of adamw, sgd, lion, muon",
       "config.json is no run's config.json: "trainer.lr" is missing and should be a number above 0",
       "config.json is no run's config.json: "data" is no object",
-      "config.json is no run's config.json: "format" is 9, this version reads 1",
+      "config.json is no run's config.json: "format" is 9, this version reads 2 and what came before: use a newer one",
       "config.json is no run's config.json: …",
     ]
   `);
+});
+
+test("a file of the first format is read as what its run was; one of a later format is not", () => {
+  const { attention: _, ...model } = runConfig.model;
+  const { optimizer, intervention, tau, clip, accumulate, probeSequences, device, threads, seed } = runConfig.program;
+  const { schedule: _s, cooldown: _c, ...trainer } = runConfig.trainer;
+  const first = {
+    ...runConfig,
+    format: 1,
+    model,
+    program: { optimizer, intervention, tau, clip, accumulate, probeSequences, device, threads, seed },
+    trainer,
+  };
+  expect(value(parseRunConfig(JSON.stringify(first), "config.json"))).toEqual(runConfig);
+  const lacking = fault(parseRunConfig(JSON.stringify({ ...first, format: 2 }), "config.json"));
+  expect(lacking.message).toContain('"model.attention" is no object');
+});
+test("sizes of an attention that cannot be built are named", () => {
+  const said = (attention: object): string =>
+    fault(parseRunConfig(JSON.stringify({ ...runConfig, model: { ...runConfig.model, attention } }), "config.json")).message;
+  expect(said({ kind: "gqa", group: 3 })).toContain('"model.attention.group" is 3 and should divide "model.head", which is 2');
+  expect(said({ kind: "mla", cq: 4, latent: 4, nope: 4, rope: 3, value: 4 })).toContain('"model.attention.rope" is 3 and should be even');
+  expect(said({ kind: "linear" })).toContain('"model.attention.kind" is "linear" and should be one of mha, gqa, mla');
 });

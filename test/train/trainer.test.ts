@@ -1,11 +1,10 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { rateAt } from "../../runtime/train/config.js";
 import { createRun, openRun, type WritableRun } from "../../runtime/train/run-folder.js";
-import { type Metrics, meanChange, type Outcome, train } from "../../runtime/train/trainer.js";
+import { changeOf, type Metrics, type Outcome, train } from "../../runtime/train/trainer.js";
 import { type Fake, type FakeOptions, fakeProgram } from "./fake-program.js";
-import { corpus, fault, model, runConfig, temporary, trainer, value } from "./fixtures.js";
+import { corpus, fault, model, rate, runConfig, temporary, trainer, value } from "./fixtures.js";
 
 interface Options extends FakeOptions {
   readonly steps?: number;
@@ -19,6 +18,7 @@ const run = (program: Fake, record: WritableRun, o: Options = {}) =>
     corpus,
     model,
     config: { ...trainer, steps: o.steps ?? trainer.steps },
+    rate,
     accumulate: 2,
     probeSequences: 1,
     seed: 7,
@@ -55,7 +55,9 @@ describe("a run", () => {
       "maxLogit",
       "maxLogits",
       "deltaLogitFrozen",
+      "deltaLogitFrozenMax",
       "deltaLogitFree",
+      "deltaLogitFreeMax",
     ]);
     expect(lines[5]!.maxLogits!.map((row) => row.length)).toEqual([2, 2]);
     expect(lines[5]!.deltaLogitFree!).toBeGreaterThan(lines[5]!.deltaLogitFrozen!);
@@ -120,10 +122,22 @@ describe("a run", () => {
       {
         "hint": "the checkpoint of step 8 is kept; try a smaller --lr, a longer --warmup, --clip 1 or --intervention quack",
         "kind": "diverged",
-        "message": "training diverged at step 11: the loss is NaN",
+        "message": "training diverged at step 11: the loss is NaN; in the step before, the greatest gradient was that of layer.w (norm 1230), the greatest attention logit was -0.531",
       }
     `);
     expect(metricsOf(record.path).at(-1)).toMatchObject({ step: 11, loss: "NaN", stopped: "diverged" });
+    expect(value(await value(await openRun(record.path, folder.path)).readCheckpoint()).step).toBe(8);
+  });
+  test("so does a gradient that is not finite, which names its weight", async () => {
+    using folder = temporary();
+    using record = value(await createRun(folder.path, runConfig));
+    const { kind, message, hint } = fault(await run(fakeProgram({ faultAt: 12 }), record));
+    expect([kind, message]).toEqual([
+      "diverged",
+      "training diverged at step 12: the gradient of layer.w has the norm NaN; in the step before, the greatest gradient was that of layer.w (norm 1230), the greatest attention logit was -0.637",
+    ]);
+    expect(hint).toContain("the checkpoint of step 8 is kept");
+    expect(metricsOf(record.path).at(-1)).toMatchObject({ step: 12, stopped: "diverged" });
     expect(value(await value(await openRun(record.path, folder.path)).readCheckpoint()).step).toBe(8);
   });
   test("weights that are not finite are never saved", async () => {
@@ -153,13 +167,8 @@ describe("a run", () => {
   });
 });
 
-test("the rate rises linearly and then stays", () => {
-  const at = (warmup: number): number[] => [1, 2, 4, 5].map((t) => rateAt(t, { ...trainer, lr: 1, warmup }));
-  expect(at(4)).toEqual([0.25, 0.5, 1, 1]);
-  expect(at(0)).toEqual([1, 1, 1, 1]);
-});
-test("the mean change leaves masked pairs out and keeps NaN visible", () => {
-  expect(meanChange(Float32Array.of(1, -Infinity, 2), Float32Array.of(2, -Infinity, -1))).toBe(2);
-  expect(meanChange(Float32Array.of(1), Float32Array.of(Number.NaN))).toBeNaN();
-  expect(() => meanChange(new Float32Array(2), new Float32Array(3))).toThrow(RangeError);
+test("the change of logits: mean and greatest, masked pairs left out, NaN visible", () => {
+  expect(changeOf(Float32Array.of(1, -Infinity, 2), Float32Array.of(2, -Infinity, -1))).toEqual({ mean: 2, greatest: 3 });
+  expect(changeOf(Float32Array.of(1), Float32Array.of(Number.NaN))).toEqual({ mean: Number.NaN, greatest: Number.NaN });
+  expect(() => changeOf(new Float32Array(2), new Float32Array(3))).toThrow(RangeError);
 });
