@@ -19,6 +19,7 @@ import { withoutRecording } from "../../dsl/places.js";
 import { arg, call, constant, type Scalar } from "../../dsl/scalar.js";
 import { type Asked, changeAbove, fixedNorm, normAbove, overIndices, slack } from "./ceilings.js";
 import { GraphError } from "./error.js";
+import { heuristically } from "./monomials.js";
 import { maxOver } from "./norms.js";
 import type { Factor, Path } from "./paths.js";
 import { pathsOfLogits } from "./rates.js";
@@ -85,8 +86,9 @@ function labelled(n: BoundNode, owner: Map<Leaf, Loop>): Labelled {
   try {
     return { inputs, loops, paths: pathsOfLogits(n.args[0], owner) };
   } catch (e) {
+    // A heuristic has no bound.
     if (e instanceof GraphError)
-      throw new GraphError("rates", e.message.split("\n")[0]?.replace(/^\w+: /, `${called[n.what]}: `) ?? "", e.hint ?? "", e.node);
+      throw new GraphError("rates", e.what.replace(/^\w+: /, `${called[n.what]}: `), (e.hint ?? "").replace(`${heuristically}, or `, ""), e.node);
     throw e;
   }
 }

@@ -9,7 +9,8 @@ import { gqa, mha, mhaNormed, mla } from "../../models/blocks.js";
 import { compute, type Env, input as leafOf, numbers } from "./harness.js";
 import { loose, type R } from "./loose.js";
 
-const { add, dot, find, gain, input, inputNorms, label, logitBudget, logitCertificate, map, model, rename, repeat, taps, weight } = loose;
+const { add, dot, find, gain, input, inputNorms, label, logitBudget, logitCertificate, map, merge, model, rename, repeat, taps, view, weight } =
+  loose;
 const c = { model: 6, layer: 2, head: 4, group: 2, dim: 4, ff: 8, vocab: 7, cq: 5, latent: 3, nope: 3, rope: 2, value: 4 };
 const root = Math.sqrt;
 
@@ -343,6 +344,54 @@ describe("certificate", () => {
     expect(refused(logitCertificate(logits, without))).toMatch(/how far "w" moves is not given[\s\S]*0 for one that stands still/);
   });
 
+  it("heads cut and joined under other names, and a table beside the product", () => {
+    const part = model(
+      {
+        wq: weight({ model: c.model }, { group: 2, member: 2, dim: c.dim }),
+        wk: weight({ model: c.model }, { row: 2, half: c.dim / 2, column: 2 }),
+        b: gain({ head: 4, bucket: 3 }),
+      },
+      { x: "time model" },
+      ({ wq, wk, b, x }: R) => {
+        const q = merge(dot(rename(x, { time: "query" }), wq, "model"), ["group", "member"], "head");
+        const k = rename(merge(dot(rename(x, { time: "key" }), wk, "model"), ["half", "column"], "dim"), { row: "pair" });
+        const bias = view(b, { query: 5, key: 5 }, ({ query, key }: R, { bucket }: R) => ({ bucket: Math.min(bucket - 1, Math.abs(query - key)) }));
+        return label(add(dot(q, k, "dim"), bias), "logits");
+      },
+    );
+    const { logits, env, weights } = applied(part);
+    const [q, k] = [norms(weights.wq, "group", "member"), norms(weights.wk, "row")];
+    const [dq, dk, db] = [uniform(4), uniform(2), uniform(4)];
+    const moves = given(env, {
+      wq: { axes: { group: 2, member: 2 }, data: dq },
+      wk: { axes: { row: 2 }, data: dk },
+      b: { axes: { head: 4 }, data: db },
+    });
+    const [bound] = logitCertificate(logits, moves, { inputs: 2 });
+    expect(Object.entries(bound.value.axes).sort()).toEqual([
+      ["head", 4],
+      ["pair", 2],
+    ]);
+    const headFirst = Object.keys(bound.value.axes)[0] === "head";
+    const expected = each(8, (i) => {
+      const [h, p] = headFirst ? [Math.floor(i / 2), i % 2] : [i % 4, Math.floor(i / 4)];
+      return 4 * ((q[h]! + dq[h]!) * (k[p]! + dk[p]!) - q[h]! * k[p]!) + db[h]!;
+    });
+    close(values([bound], env)[0], expected);
+    // In the budget the table stays what it is: it has no rate of QuacK's.
+    const f0 = given(env, { wq: { axes: { group: 2, member: 2 }, data: uniform(4) }, wk: { axes: { row: 2 }, data: uniform(2) } });
+    const budget = { f0, steps: moves, rate: 0.5 };
+    const [zero] = values(logitBudget(logits, { ...budget, others: { b: loose.constant(0) } }), env);
+    const [moving] = values(logitBudget(logits, { ...budget, others: moves }), env);
+    each(8, (i) => expect(moving![i]! - zero![i]!).toBeCloseTo(db[headFirst ? Math.floor(i / 2) : i % 4]!, 12));
+    // And spectral norms are those of the heads' matrices: no greater, and at least the norm over √4.
+    const [spectral] = values(logitCertificate(logits, moves, { inputs: 2, norm: "spectral" }), env);
+    each(8, (i) => {
+      expect(spectral![i]!).toBeLessThan(expected[i]! * 1.0004);
+      expect(spectral![i]!).toBeGreaterThan(expected[i]! / 4);
+    });
+  });
+
   it("refuses what has no bound, and inputs whose norm does not tell what the logits take of them", () => {
     const normed = applied(mhaNormed(c));
     const zero = given(normed.env, {
@@ -352,6 +401,7 @@ describe("certificate", () => {
       gk: { axes: {}, data: [0] },
     });
     expect(refused(logitCertificate(normed.logits, zero))).toMatch(/logitCertificate: .*normalisation/);
+    expect(refused(logitCertificate(normed.logits, zero))).not.toMatch(/heuristic/);
     const gated = model({ w: weight({ model: c.model }, { model2: c.model }) }, { x: "time model" }, ({ w, x }: R) =>
       label(
         dot(
