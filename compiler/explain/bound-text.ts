@@ -21,6 +21,8 @@ const timesText = (parts: readonly string[]): string => (parts.length === 0 ? "1
 const productText = (p: Product): string =>
   timesText([...(p.coefficient === 1 && p.norms.length > 0 ? [] : [number(p.coefficient)]), ...p.norms.map(normText)]);
 
+const productParts = (p: Product): number => p.norms.length + (p.coefficient === 1 ? 0 : 1);
+
 /** "f(wq[head]) = sqrt(64) / ||wk[head]||" */
 export function rateText(f: RateFormula): string {
   const coefficients = f.bounds.flatMap((g) => g.sum.map((p) => p.coefficient));
@@ -28,17 +30,16 @@ export function rateText(f: RateFormula): string {
   const common = coefficients.every((x) => Math.abs(x - c) <= 1e-12 * c);
   const scaled = common ? f.bounds.map((g) => ({ ...g, sum: g.sum.map((p) => ({ ...p, coefficient: 1 })) })) : f.bounds;
   const bounds = scaled.map(({ over, sum }) => {
-    if (over.length === 0) return { text: sum.map(productText).join(" + "), terms: sum.length };
     const [only] = sum as [Product];
+    if (over.length === 0) return { text: sum.map(productText).join(" + "), parts: sum.length > 1 ? 2 : productParts(only) };
     const inside = (n: Norm) => n.index.some((a) => over.includes(a));
     const moved = sum.length === 1 ? only.norms.filter((n) => !inside(n)) : [];
     const rest = sum.length === 1 ? [{ ...only, norms: only.norms.filter(inside) }] : sum;
-    return { text: timesText([...moved.map(normText), `max[${over.join(", ")}](${rest.map(productText).join(" + ")})`]), terms: 1 };
+    return { text: timesText([...moved.map(normText), `max[${over.join(", ")}](${rest.map(productText).join(" + ")})`]), parts: moved.length + 1 };
   });
-  const below = bounds.length === 1 && bounds[0] ? bounds[0] : { text: `max(${bounds.map((b) => b.text).join(", ")})`, terms: 1 };
-  const several = below.terms > 1 || (bounds.length === 1 && !/^max\[[^(]*\([^()]*\)$/.test(below.text) && below.text.includes(" "));
+  const below = bounds.length === 1 && bounds[0] ? bounds[0] : { text: `max(${bounds.map((b) => b.text).join(", ")})`, parts: 1 };
   const where = Object.entries(f.where).map(([a, t]) => `[${a}] = ${t}`);
-  return `f(${indexed(f.weight, f.index)}) = ${number(common ? 1 / c : 1)} / ${several ? `(${below.text})` : below.text}${where.length > 0 ? `   where ${where.join(", ")}` : ""}`;
+  return `f(${indexed(f.weight, f.index)}) = ${number(common ? 1 / c : 1)} / ${below.parts > 1 ? `(${below.text})` : below.text}${where.length > 0 ? `   where ${where.join(", ")}` : ""}`;
 }
 
 /** "1/8 wq[head] wk[head] x[query] x[key]" */

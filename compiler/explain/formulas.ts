@@ -73,13 +73,13 @@ export function simplified(f: RateFormula): RateFormula {
     // Neither is greater throughout: both stay.
     else if (!g.sum.every((p, i) => p.coefficient <= (known.sum[i] as Product).coefficient)) bounds.set(`${key} ${bounds.size}`, g);
   }
-  return { ...f, index: [...f.index].sort(), bounds: [...bounds].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, g]) => g) };
+  return { ...f, bounds: [...bounds].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, g]) => g) };
 }
 /** The same factor, up to rounding of the numbers in it. */
 export function equal(a: RateFormula, b: RateFormula): boolean {
   const text = (f: RateFormula) => {
     const { weight, index, bounds } = simplified(f);
-    return JSON.stringify([weight, index, bounds], (k, v: unknown) => (k === "coefficient" ? Number(v).toPrecision(12) : v));
+    return JSON.stringify([weight, [...index].sort(), bounds], (k, v: unknown) => (k === "coefficient" ? Number(v).toPrecision(12) : v));
   };
   return text(a) === text(b);
 }
@@ -109,14 +109,17 @@ export function rateFormula(weight: Leaf, logits: readonly (readonly Path[])[], 
   const all = logits.map((paths) => occurrences(weight, paths));
   if (!all.flat(2).some((o) => o.others.some((f) => f.weight !== null))) return null;
   const axes = new Set<string>();
-  const where: Record<string, string> = {};
+  const at = new Map<string, string>();
   for (const o of all.flat(2)) {
     const s = separation(o.own);
     for (const a of s.axes) if (!weight.param?.stacked.includes(a)) axes.add(a);
-    for (const [a, at] of s.at) if (at.kind !== "index" || at.axis !== a) where[a] = show(at);
+    for (const [a, index] of s.at) if (index.kind !== "index" || index.axis !== a) at.set(a, show(index));
   }
   const groups = all.flatMap((paths) => (combine === "max" ? paths : paths.length > 0 ? [paths.flat()] : []));
-  return simplified({ weight: weight.name, index: [...axes], bounds: groups.map((g) => bound(g, names)), where });
+  const bounds = groups.map((g) => bound(g, names));
+  const used = new Set(bounds.flatMap((g) => g.sum.flatMap((p) => p.norms.flatMap((n) => n.index))));
+  const index = Object.keys(weight.axes).filter((a) => axes.has(a));
+  return simplified({ weight: weight.name, index, bounds, where: Object.fromEntries([...at].filter(([a]) => used.has(a))) });
 }
 function bound(group: readonly Occurrence[], names: Names): Greatest {
   const over = new Set<string>();

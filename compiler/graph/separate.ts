@@ -30,7 +30,7 @@ export function separation(f: Factor): Separation {
   const picked = new Map<string, number>();
   const digits = new Map<string, (Digit & { readonly own: string })[]>();
   const size = (a: string): number | null => {
-    const e = f.sums.has(a) ? null : f.tensor.axes[a];
+    const e = f.tensor.axes[a];
     return typeof e === "number" ? e : null;
   };
   for (const [own, t] of f.origin) {
@@ -41,13 +41,13 @@ export function separation(f: Factor): Separation {
       continue;
     }
     const parts = mixedRadix(t, size);
-    if (parts && parts.reduce((p, [, e]) => p * e, 1) === extent) {
+    if (parts?.every(([a]) => !f.sums.has(a)) && parts.reduce((p, [, e]) => p * e, 1) === extent) {
       for (const [a, s] of Object.entries(partIndices(parts, index(own)))) at.set(a, s);
       axes.push(own);
       continue;
     }
     const digit = digitOf(t);
-    if (digit && size(digit.of) !== null) digits.set(digit.of, [...(digits.get(digit.of) ?? []), { ...digit, own }]);
+    if (digit && !f.sums.has(digit.of)) digits.set(digit.of, [...(digits.get(digit.of) ?? []), { ...digit, own }]);
   }
   for (const [a, parts] of digits) {
     const sorted = parts.sort((x, y) => y.stride - x.stride);
@@ -60,8 +60,12 @@ export function separation(f: Factor): Separation {
   return { at, axes, picked };
 }
 
-/** A sum of indices times strides, each stride the product of the sizes after it: the axes with their sizes, slowest first. */
-function mixedRadix(t: Scalar, size: (a: string) => number | null): readonly (readonly [string, number])[] | null {
+type Parts = readonly (readonly [string, number])[];
+/** An index made of whole axes, slowest first: a sum of indices times strides, each stride the product of the sizes after it;
+ *  or what a division or a remainder leaves of one. Null for any other. */
+function mixedRadix(t: Scalar, size: (a: string) => number | null): Parts | null {
+  if (t.kind === "call" && t.prim === "floor" && t.args[0]?.kind === "call" && t.args[0].prim === "div") return cut(t.args[0], size)?.[0] ?? null;
+  if (t.kind === "call" && t.prim === "mod") return cut(t, size)?.[1] ?? null;
   const strides = new Map<string, number>();
   const open: (readonly [Scalar, number])[] = [[t, 1]];
   for (let next = open.pop(); next; next = open.pop()) {
@@ -80,6 +84,15 @@ function mixedRadix(t: Scalar, size: (a: string) => number | null): readonly (re
   }
   const fits = sorted.every(([, stride], i) => stride === out.slice(i + 1).reduce((p, [, e]) => p * e, 1));
   return fits ? out : null;
+}
+/** x / k and x mod k, where k is the product of x's last sizes. */
+function cut(t: Scalar & { readonly kind: "call" }, size: (a: string) => number | null): readonly [Parts, Parts] | null {
+  const [x, k] = t.args as readonly [Scalar, Scalar];
+  const whole = mixedRadix(x, size);
+  if (!whole || k.kind !== "const") return null;
+  for (let n = 0; n <= whole.length; n++)
+    if (whole.slice(n).reduce((p, [, e]) => p * e, 1) === Number(k.value)) return [whole.slice(0, n), whole.slice(n)];
+  return null;
 }
 interface Digit {
   readonly of: string;
