@@ -28,12 +28,12 @@ export interface Metrics {
   readonly maxLogits?: Rows;
   /** Mean and greatest change of a logit in this step, with the attentions' inputs frozen, and free. */
   readonly deltaLogitFrozen?: number;
-  readonly deltaLogitFrozenMax?: number;
+  readonly maxDeltaLogitFrozen?: number;
   readonly deltaLogitFree?: number;
-  readonly deltaLogitFreeMax?: number;
+  readonly maxDeltaLogitFree?: number;
   /** With bounds asked for, by layer and head: the greatest change with frozen inputs, and what bounds it: from the steps
    *  that the optimizer states, from the changes that were made, and QuacK's budget (bounds.ts). */
-  readonly deltaLogitsFrozenMax?: Rows;
+  readonly maxDeltaLogitsFrozen?: Rows;
   readonly certificate?: Rows;
   readonly certificateActual?: Rows;
   readonly budget?: Rows;
@@ -149,10 +149,10 @@ export async function train(o: Training): Promise<Either<Problem, Outcome>> {
       kept = { step, probe: after };
       change = {
         deltaLogitFrozen: frozen.mean,
-        deltaLogitFrozenMax: frozen.greatest,
+        maxDeltaLogitFrozen: frozen.greatest,
         deltaLogitFree: free.mean,
-        deltaLogitFreeMax: free.greatest,
-        ...(result.bounds === undefined ? {} : { deltaLogitsFrozenMax: rows(byHead(unmoved.logits, still, model), model.head) }),
+        maxDeltaLogitFree: free.greatest,
+        ...(result.bounds === undefined ? {} : { maxDeltaLogitsFrozen: rows(byHead(unmoved.logits, still, model), model.head) }),
         ...Object.fromEntries(Object.entries(result.bounds ?? {}).map(([name, of]) => [name, rows(of, model.head)])),
       };
     }

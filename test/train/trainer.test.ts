@@ -55,9 +55,9 @@ describe("a run", () => {
       "maxLogit",
       "maxLogits",
       "deltaLogitFrozen",
-      "deltaLogitFrozenMax",
+      "maxDeltaLogitFrozen",
       "deltaLogitFree",
-      "deltaLogitFreeMax",
+      "maxDeltaLogitFree",
     ]);
     expect(lines[5]!.maxLogits!.map((row) => row.length)).toEqual([2, 2]);
     expect(lines[5]!.deltaLogitFree!).toBeGreaterThan(lines[5]!.deltaLogitFrozen!);
