@@ -15,7 +15,16 @@ import {
   schedules,
   sgd,
 } from "../models/index.js";
-import { type Intervention, languageModels, type ModelConfig, type OptimizerName, type ProgramConfig, type TrainerConfig } from "../trainer.js";
+import {
+  type Intervention,
+  languageModels,
+  type ModelConfig,
+  type OptimizerName,
+  type Problem,
+  type ProgramConfig,
+  problem,
+  type TrainerConfig,
+} from "../trainer.js";
 
 /** Every name that a run may give is in the table. */
 const table: Readonly<Record<Intervention, ModelIntervention>> = interventions;
