@@ -18,13 +18,14 @@ const fresh = (x: Tensor, axes: Names): Record<string, string> => {
   );
 };
 interface Estimate {
-  /** Never above the greatest singular value; short of it by a share of at most 1/(e·2^(squarings+2)). */
+  /** Never above the greatest singular value, and short of it by a share of at most (1 + ln rank)/2^(squarings+1). */
   readonly below: Tensor;
-  /** Never below it; beyond it by a share of at most ln(rank)/2^(squarings+1). */
+  /** Never below it, and beyond it by a share of at most ln(rank)/2^(squarings+1). */
   readonly above: Tensor;
 }
+const squarings = 12;
 /** For each matrix rows × columns of x; what x has beside lifts. */
-function estimate(x: Tensor, rows: Names, columns: Names, squarings: number): Estimate {
+function estimate(x: Tensor, rows: Names, columns: Names): Estimate {
   if (rows.length === 0 || columns.length === 0) {
     const [first, ...rest] = some([...rows, ...columns]);
     const length: Tensor = norm(x, first, ...rest);
@@ -45,13 +46,13 @@ function estimate(x: Tensor, rows: Names, columns: Names, squarings: number): Es
     return { A: over(square, trace), p: map({ p, trace, counter }, ({ p, trace, counter }) => p * trace ** (0.5 ** (counter + 1))) };
   });
   return {
-    below: map(sum(mul(G, stopGradient(last.A)), ...both), (s) => Math.sqrt(s)),
+    below: map(sum(mul(G, stopGradient(last.A)), ...both), (s) => (s === 0 ? 0 : Math.sqrt(s))),
     above: map({ whole, p: last.p }, ({ whole, p }) => Math.sqrt(whole * p)),
   };
 }
 
-/** The greatest singular value of each matrix to × from, from below, to 1e-4; its gradient is u·vᵀ of the first singular
- *  vectors. */
-export const spectralNorm = (x: Tensor, to: Names, from: Names): Tensor => estimate(x, to, from, 10).below;
+/** The greatest singular value of each matrix to × from, from below, to 1e-3 at rank 512. Its gradient is u·vᵀ of
+ *  the first singular vectors, and 0 where x is 0. */
+export const spectralNorm = (x: Tensor, to: Names, from: Names): Tensor => estimate(x, to, from).below;
 /** The same from above, to 1e-3 at rank 4096. Not meant to be differentiated. */
-export const spectralBound = (x: Tensor, to: Names, from: Names): Tensor => estimate(x, to, from, 12).above;
+export const spectralBound = (x: Tensor, to: Names, from: Names): Tensor => estimate(x, to, from).above;
