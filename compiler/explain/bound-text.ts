@@ -11,7 +11,9 @@ export function number(c: number): string {
   if (down !== null) return `1/${root(down)}`;
   return String(Number(c.toPrecision(6)));
 }
-const indexed = (name: string, index: readonly string[]): string => (index.length === 0 ? name : `${name}[${index.join(", ")}]`);
+/** What an extremum was taken over has a name of its own (compiler/graph/paths.ts, chosen). */
+const axesText = (axes: readonly string[]): string => axes.map((a) => a.replace(/_any\d+_\d+$/, "'")).join(", ");
+const indexed = (name: string, index: readonly string[]): string => (index.length === 0 ? name : `${name}[${axesText(index)}]`);
 export function normText(n: Norm): string {
   const name = indexed(n.of, n.index);
   const text = n.kind === "norm" ? `||${name}||` : n.kind === "largest" ? `max|${name}|` : `|${name}|`;
@@ -35,10 +37,10 @@ export function rateText(f: RateFormula): string {
     const inside = (n: Norm) => n.index.some((a) => over.includes(a));
     const moved = sum.length === 1 ? only.norms.filter((n) => !inside(n)) : [];
     const rest = sum.length === 1 ? [{ ...only, norms: only.norms.filter(inside) }] : sum;
-    return { text: timesText([...moved.map(normText), `max[${over.join(", ")}](${rest.map(productText).join(" + ")})`]), parts: moved.length + 1 };
+    return { text: timesText([...moved.map(normText), `max[${axesText(over)}](${rest.map(productText).join(" + ")})`]), parts: moved.length + 1 };
   });
   const below = bounds.length === 1 && bounds[0] ? bounds[0] : { text: `max(${bounds.map((b) => b.text).join(", ")})`, parts: 1 };
-  const where = Object.entries(f.where).map(([a, t]) => `[${a}] = ${t}`);
+  const where = Object.entries(f.where).map(([a, t]) => `[${axesText([a])}] = ${t}`);
   return `f(${indexed(f.weight, f.index)}) = ${number(common ? 1 / c : 1)} / ${below.parts > 1 ? `(${below.text})` : below.text}${where.length > 0 ? `   where ${where.join(", ")}` : ""}`;
 }
 

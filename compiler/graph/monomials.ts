@@ -5,6 +5,7 @@ import { scalarOf } from "../../dsl/derivative/rule.js";
 import { scalar as body } from "../../dsl/derivative/terms.js";
 import type { MapNode, Node, Shape } from "../../dsl/node.js";
 import { call, constant, type Scalar, substitute, terms } from "../../dsl/scalar.js";
+import { show } from "../../dsl/scalar-show.js";
 import { simplify } from "../../dsl/scalar-simplify.js";
 import { describeNode, GraphError } from "./error.js";
 import { asBounded, factor, jointly, noBound, type Path, path, refuse, times } from "./paths.js";
@@ -57,7 +58,7 @@ export function polynomial(n: MapNode, x: Arguments): readonly Path[] {
     sums.set(
       t,
       depends.has(t)
-        ? found(() => (t.kind === "arg" ? argument(t.name, byName, x) : weighted(t, { n, of, depends, heuristic: x.heuristic === true })))
+        ? found(() => (t.kind === "arg" ? argument(t.name, byName, x) : weighted(t, { n, root, of, depends, heuristic: x.heuristic === true })))
         : [fixedTerm(t)],
     );
   }
@@ -97,6 +98,8 @@ const fixedTerm = (t: Scalar): Term =>
 
 interface Context {
   readonly n: MapNode;
+  /** Its body. */
+  readonly root: Scalar;
   of(a: Scalar): Sum;
   readonly depends: ReadonlySet<Scalar>;
   readonly heuristic: boolean;
@@ -133,8 +136,8 @@ function weighted(t: Scalar, c: Context): Sum {
       ? heuristic(over)
       : refuse(
           n,
-          `${describeNode(n)} divides by a value that depends on a weight (a normalisation)`,
-          `its input norm has no lower bound, so ${noBound}; ${heuristically}, or ${asBounded}`,
+          `${whatIs(n, c.root)} divides by a value that depends on a weight (a normalisation): its input's norm has no lower bound, so that the change of the logits has none from above`,
+          `${heuristically}, or ${asBounded}`,
         );
   switch (t.prim) {
     case "neg":
@@ -157,8 +160,9 @@ function weighted(t: Scalar, c: Context): Sum {
       break;
     }
     case "select":
-      if (c.depends.has(a)) return refuse(n, `${describeNode(n)} chooses by a value that depends on a weight`, `${noBound}; ${asBounded}`);
-      return joint(finite([...of(b), ...of(d)]));
+      if (!c.depends.has(a)) return joint(finite([...of(b), ...of(d)]));
+      if (c.heuristic) return heuristic(finite([...of(b), ...of(d)]));
+      return refuse(n, `${whatIs(n, c.root)} chooses by a value that depends on a weight: ${noBound}`, `${heuristically}, or ${asBounded}`);
     case "max":
     case "min":
       return joint(finite([...of(a), ...of(b)]));
@@ -168,7 +172,12 @@ function weighted(t: Scalar, c: Context): Sum {
   if (c.heuristic) return heuristic(t.args.filter((u) => c.depends.has(u)).flatMap(of));
   return refuse(
     n,
-    `${describeNode(n)} takes ${t.prim} of a value that depends on a weight, which is not Lipschitz`,
-    `${noBound}; ${heuristically}, or ${asBounded}`,
+    `${whatIs(n, c.root)} takes ${t.prim} of a value that depends on a weight, which is not Lipschitz: ${noBound}`,
+    `${heuristically}, or ${asBounded}`,
   );
+}
+/** The map as it was read, where that is short. */
+function whatIs(n: MapNode, root: Scalar): string {
+  const text = show(root);
+  return text.includes(";") || text.length > 80 ? describeNode(n) : `${text}, a ${describeNode(n)},`;
 }

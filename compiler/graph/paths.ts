@@ -59,7 +59,7 @@ export const refuse = (n: Node, what: string, hint: string): never => {
   throw refusal(n, what, hint);
 };
 export const noBound = "no bound on the change of the logits exists through it";
-export const asBounded = "if its operator norm is known, declare it with bounded(…, { linearIn, norm })";
+export const asBounded = "declare its operator norm, if that is known: bounded(…, { linearIn, norm })";
 
 /** The paths of `root`, as far as `inputs`. `owner`: the loops whose slices stand for stacked leaves. Throws GraphError. */
 export function pathsOf(
@@ -166,7 +166,12 @@ function through(n: Node, of: (a: Node) => readonly Path[]): readonly Path[] {
     case "at":
       return of(n.args[0]).map((p) => read(p, n));
     case "fold": {
-      if (kindOf(n.monoid) !== "sum") return refuse(n, `${describeNode(n)} is no sum`, `${noBound}; ${asBounded}`);
+      const kind = kindOf(n.monoid);
+      if (kind === "max" || kind === "min") {
+        const values = n.args[0] as Node;
+        return of(values).map((p, i) => n.over.reduce((q, axis) => chosen(q, axis, `${axis}_any${n.id}_${i}`), jointly(p, values)));
+      }
+      if (kind !== "sum") return refuse(n, `${describeNode(n)} is no sum: ${noBound}`, `label the logits before it, or ${asBounded}`);
       const x = n.args[0] as Node;
       return of(x).map((p) => n.over.reduce((q, axis) => contracted(q, axis, x.axes[axis] as Extent, n), p));
     }
@@ -182,7 +187,7 @@ function through(n: Node, of: (a: Node) => readonly Path[]): readonly Path[] {
     case "stop":
       return of(n.args[0]);
     default:
-      return refuse(n, `${describeNode(n)} stands between a weight and the logits`, `${noBound}; ${asBounded}`);
+      return refuse(n, `${describeNode(n)} stands between a weight and the logits: ${noBound}`, `label the logits before it, or ${asBounded}`);
   }
 }
 const free = (f: Factor, axis: string): boolean => axis in f.tensor.axes && !f.sums.has(axis);
@@ -248,6 +253,17 @@ function viewed(f: Factor, n: ViewNode): Factor {
     contracted: new Set(sums.keys()),
     origin: substituted(f.origin, (a) => own[a] ?? (apart.has(a) ? index(apart.get(a) as string) : undefined)),
   };
+}
+
+/** The extremum over an axis moves no further than the greatest of what it is taken over: the factors keep the axis, under a
+ *  name that nothing else has, another path of the same value neither. */
+function chosen(p: Path, axis: string, name: string): Path {
+  const renamed = (f: Factor): Factor => ({
+    ...f,
+    tensor: rename(f.tensor, new Map([[axis, name]])),
+    origin: substituted(f.origin, (a) => (a === axis ? index(name) : undefined)),
+  });
+  return { ...p, factors: p.factors.map((f) => (free(f, axis) ? renamed(f) : f)) };
 }
 
 /** Σ over one axis. |Σ abc| ≤ ‖a‖‖b‖‖c‖; a parameter alone on the axis has |Σ a| ≤ √n ‖a‖, a fixed tensor alone on it is

@@ -22,7 +22,6 @@ import { loose, type R } from "./loose.js";
 const {
   add,
   at,
-  bounded,
   deriveRates,
   dot,
   find,
@@ -31,7 +30,9 @@ const {
   input,
   label,
   map,
+  max,
   merge,
+  min,
   model,
   mul,
   rename,
@@ -212,6 +213,17 @@ const forms: Readonly<Record<string, { readonly part: R; readonly factors: reado
       return logits(dot(taps(taps(s, "query", { a: 2 }), "key", { b: 2 }), w.theta, "a", "b"));
     }),
     factors: ["f(wq[head]) = 1 / (||theta[head]|| ||wk[head]||)", "f(wk[head]) = 1 / (||theta[head]|| ||wq[head]||)"],
+  },
+  "the greatest over keys, of heads too": {
+    part: model({ ...qk(), wl: weight({ model: M }, head), wm: weight({ model: M }, head) }, xs, ({ wq, wk, wl, wm, x }: R) =>
+      logits(mul(max(max(dotted({ wq, wk, x }), "key"), "head"), min(dotted({ wq: wl, wk: wm, x }), "key"))),
+    ),
+    factors: [
+      "f(wq[head]) = 1 / (||wk[head']|| max[head](||wl[head]|| ||wm[head]||))   where [head'] = [head]",
+      "f(wk[head]) = 1 / (||wq[head']|| max[head](||wl[head]|| ||wm[head]||))   where [head'] = [head]",
+      "f(wl[head]) = 1 / (||wm[head]|| max[head'](||wk[head']|| ||wq[head']||))",
+      "f(wm[head]) = 1 / (||wl[head]|| max[head'](||wk[head']|| ||wq[head']||))",
+    ],
   },
   "entries that pass a map on their own leave no operator": {
     part: model(
