@@ -59,6 +59,9 @@ export interface LatentConfig extends Shared {
   readonly nope: number;
   readonly rope: number;
   readonly value: number;
+  /** DeepSeek's RMS norms with learned gains on the query's latent and on the keys' and values'; the paper's equations
+   *  have none. */
+  readonly latentNorm?: boolean;
 }
 type Shared = Omit<Config, "dim" | "qkNorm"> & { readonly dim?: number; readonly qkNorm?: boolean };
 const init = (c: Shared): Init => ({ std: c.std ?? 0.02 });
@@ -118,27 +121,44 @@ export const gqaNormed = (c: GroupedConfig) =>
   });
 
 /** Multi-head latent attention, decoupled RoPE (quack.md's names). */
+const mlaParts = (c: LatentConfig) => ({
+  dq: weight({ model: c.model }, { cq: c.cq }, init(c)),
+  uq: weight({ cq: c.cq }, { head: c.head, nope: c.nope }, init(c)),
+  qr: weight({ cq: c.cq }, { head: c.head, rope: c.rope }, init(c)),
+  dkv: weight({ model: c.model }, { latent: c.latent }, init(c)),
+  uk: weight({ latent: c.latent }, { head: c.head, nope: c.nope }, init(c)),
+  kr: weight({ model: c.model }, { rope: c.rope }, init(c)),
+  uv: weight({ latent: c.latent }, { head: c.head, value: c.value }, init(c)),
+  wo: weight({ head: c.head, value: c.value }, { model: c.model }, init(c)),
+});
 export const mla = (c: LatentConfig) =>
+  model(mlaParts(c), stream, ({ dq, uq, qr, dkv, uk, kr, uv, wo, x }) => {
+    const xi = rename(x, { time: "query" }),
+      xj = rename(x, { time: "key" }),
+      cq = dot(xi, dq, "model");
+    const o = latentBy(c)({
+      qc: dot(cq, uq, "cq"),
+      qr: rope(dot(cq, qr, "cq"), "query", "rope", turned(c)),
+      c: dot(xj, dkv, "model"),
+      kr: rope(dot(xj, kr, "model"), "key", "rope", turned(c)),
+      uk,
+      uv,
+    });
+    return rename(dot(o, wo, "head", "value"), { query: "time" });
+  });
+/** With DeepSeek's norms of the latents. */
+export const mlaNormed = (c: LatentConfig) =>
   model(
-    {
-      dq: weight({ model: c.model }, { cq: c.cq }, init(c)),
-      uq: weight({ cq: c.cq }, { head: c.head, nope: c.nope }, init(c)),
-      qr: weight({ cq: c.cq }, { head: c.head, rope: c.rope }, init(c)),
-      dkv: weight({ model: c.model }, { latent: c.latent }, init(c)),
-      uk: weight({ latent: c.latent }, { head: c.head, nope: c.nope }, init(c)),
-      kr: weight({ model: c.model }, { rope: c.rope }, init(c)),
-      uv: weight({ latent: c.latent }, { head: c.head, value: c.value }, init(c)),
-      wo: weight({ head: c.head, value: c.value }, { model: c.model }, init(c)),
-    },
+    { ...mlaParts(c), gcq: gain({ cq: c.cq }), gckv: gain({ latent: c.latent }) },
     stream,
-    ({ dq, uq, qr, dkv, uk, kr, uv, wo, x }) => {
+    ({ dq, uq, qr, dkv, uk, kr, uv, wo, gcq, gckv, x }) => {
       const xi = rename(x, { time: "query" }),
         xj = rename(x, { time: "key" }),
-        cq = dot(xi, dq, "model");
+        cq = mul(rms(dot(xi, dq, "model"), "cq"), gcq);
       const o = latentBy(c)({
         qc: dot(cq, uq, "cq"),
         qr: rope(dot(cq, qr, "cq"), "query", "rope", turned(c)),
-        c: dot(xj, dkv, "model"),
+        c: mul(rms(dot(xj, dkv, "model"), "latent"), gckv),
         kr: rope(dot(xj, kr, "model"), "key", "rope", turned(c)),
         uk,
         uv,
@@ -215,7 +235,12 @@ export function grouped(c: GroupedConfig): unknown {
   return c.qkNorm ? decoder(c, gqaNormed(c)) : decoder(c, gqa(c));
 }
 /** Latent attention. */
-export const latentTransformer = (c: LatentConfig) => decoder(c, mla(c));
+export function latentTransformer(c: LatentConfig & { readonly latentNorm: true }): Decoder<ReturnType<typeof mlaNormed>>;
+export function latentTransformer(c: LatentConfig & { readonly latentNorm?: false }): Decoder<ReturnType<typeof mla>>;
+export function latentTransformer(c: LatentConfig): Decoder<ReturnType<typeof mla>> | Decoder<ReturnType<typeof mlaNormed>>;
+export function latentTransformer(c: LatentConfig): unknown {
+  return c.latentNorm ? decoder(c, mlaNormed(c)) : decoder(c, mla(c));
+}
 
 /** One block's weights used by every layer. */
 export const shared = (c: Config) => model({ block: block(c) }, stream, ({ block, x }) => block({ x: block({ x: block({ x }) }) }));

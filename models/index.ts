@@ -25,4 +25,5 @@ export * as schedules from "./schedules.js";
 export { cosine as cosineSchedule, type Schedule, schedule, type WsdOptions, warmup, wsd } from "./schedules.js";
 export type { ScoreOptions } from "./scores.js";
 export { sigmaReparam } from "./sigma-reparam.js";
+export { PAPER_MHA, PAPER_MLA, parameterCount } from "./sizes.js";
 export { spectralBound, spectralNorm } from "./spectral.js";

@@ -15,6 +15,7 @@ import {
   mha,
   mhaNormed,
   mla,
+  mlaNormed,
   swiglu,
 } from "./blocks.js";
 import { qkClip } from "./qk-clip.js";
@@ -45,7 +46,8 @@ export interface Intervention {
   readonly loss: (o: InterventionOptions) => { readonly z: number };
 }
 
-const attentionOf = (a: Architecture): Attention => (a.attention === "mha" ? mha(a.config) : a.attention === "gqa" ? gqa(a.config) : mla(a.config));
+const attentionOf = (a: Architecture): Attention =>
+  a.attention === "mha" ? mha(a.config) : a.attention === "gqa" ? gqa(a.config) : a.config.latentNorm ? mlaNormed(a.config) : mla(a.config);
 const withScores = (a: Architecture, more: Pick<Config, "softCap" | "muP">): Architecture =>
   a.attention === "mha"
     ? { ...a, config: { ...a.config, ...more } }

@@ -1,22 +1,22 @@
 // Decoding, derived from the training expression: the same graph for a chunk of new positions, with everything that
 // attention needs of earlier positions kept in caches.
 //
-// Axes of time are of two kinds. A chunk axis (time, query) has the new positions: its indices are shifted by `start`. A
-// history axis (key) has all positions so far. The kinds start from names and follow renamings (rotary positions rename
-// both query and key to names of their own). A value with a history axis and no chunk axis (keys, values,
-// MLA's latents) is computed for the new positions only, written into its cache at `start`, and read back whole: the
-// cache lies as late as possible, at the last value before queries meet keys. Whatever mixes positions in another way
-// (a shift, a scan or a fold over time) cannot be computed from a chunk and is refused.
+// Axes of time are of two kinds (time-axes.ts): a chunk axis has the new positions, its indices shifted by `start`; a
+// history axis has all positions so far. A value with a history axis and no chunk axis (keys, values, MLA's latents) is
+// computed for the new positions only, written into its cache at `start`, and read back whole: the cache lies as late as
+// possible, at the last value before queries meet keys, after weights that the query may take over have moved to it
+// (absorb.ts). Whatever mixes positions in another way (a shift, a scan or a fold over time) cannot be computed from a
+// chunk and is refused.
 import { type Either, left, right } from "fp-ts/lib/Either.js";
 import * as build from "../../dsl/build.js";
 import { argsOf, type Extent, type Leaf, type Loop, type Node, type Shape, type UpTo } from "../../dsl/node.js";
 import { inherit } from "../../dsl/places.js";
 import { arg, call, constant, index, type Scalar, substitute, terms } from "../../dsl/scalar.js";
 import { type Regions, regions } from "../lower/regions.js";
+import { absorb } from "./absorb.js";
+import { type Mode, TimeAxes, type TimeNames } from "./time-axes.js";
 
-export interface Decoding {
-  readonly chunk: readonly string[];
-  readonly history: readonly string[];
+export interface Decoding extends TimeNames {
   /** Extents: new positions in a run, and all positions after it. */
   readonly fresh: UpTo;
   readonly whole: UpTo;
@@ -38,7 +38,6 @@ export interface IncrementalError {
   readonly hint: string;
   readonly node: Node;
 }
-type Mode = "chunk" | "history";
 
 class Refused {
   constructor(readonly error: IncrementalError) {}
@@ -46,7 +45,7 @@ class Refused {
 
 export function incremental(root: Node, d: Decoding): Either<IncrementalError, Incremental> {
   try {
-    return right(new Transform(root, d).result());
+    return right(new Transform(absorb(root, d), d).result());
   } catch (e) {
     if (e instanceof Refused) return left(e.error);
     throw e;
@@ -69,8 +68,7 @@ class Transform {
   readonly #caches = new Map<Loop | null, Cache[]>();
   readonly #loops = new Map<Loop, Loop>();
   readonly #placeholders = new Map<Leaf, Leaf>();
-  /** Of each node's axes of time, by name. */
-  readonly #kinds = new Map<Node, ReadonlyMap<string, Mode>>();
+  readonly #time: TimeAxes;
   #names = 0;
 
   constructor(
@@ -79,7 +77,7 @@ class Transform {
   ) {
     this.#regions = regions([root]);
     this.#order = this.#regions.order;
-    for (const n of this.#order) this.#kinds.set(n, this.#kindsOf(n));
+    this.#time = new TimeAxes(this.#regions, d);
     for (const n of this.#order)
       if ((n.op === "leaf" && (n.role === "input" || n.role === "bound")) || argsOf(n).some((a) => this.#varies.has(a))) this.#varies.add(n);
   }
@@ -99,40 +97,11 @@ class Transform {
     return { value: this.#get(this.root, "chunk"), caches };
   }
 
-  // ── which axes of time a node has ──────────────────────────────────────────────────────────────────
-  #byName = (axis: string): Mode | undefined => (this.d.chunk.includes(axis) ? "chunk" : this.d.history.includes(axis) ? "history" : undefined);
-  #kindsOf(n: Node): ReadonlyMap<string, Mode> {
-    const out = new Map<string, Mode>();
-    const put = (axis: string, kind: Mode | undefined) => {
-      if (kind) out.set(axis, kind);
-    };
-    const of = (m: Node | undefined) => (m && this.#kinds.get(m)) || new Map<string, Mode>();
-    const l = n.op === "leaf" ? this.#regions.owner.get(n) : undefined;
-    const from =
-      n.op === "carry"
-        ? [n.loop.init[n.index]]
-        : n.op === "emit"
-          ? [n.of]
-          : n.op === "leaf" && l
-            ? [l.init[l.carry.indexOf(n)] ?? l.xs[l.slices.indexOf(n)]]
-            : argsOf(n);
-    for (const axis of Object.keys(n.axes)) {
-      if (n.op === "view" && axis in n.fresh) {
-        const source = n.index.kind === "scalar" ? Object.entries(n.index.at).find(([, s]) => s.kind === "index" && s.axis === axis)?.[0] : undefined;
-        const kind = source === undefined ? undefined : of(n.args[0]).get(source);
-        put(axis, kind === "chunk" ? (this.#byName(axis) ?? "chunk") : (kind ?? this.#byName(axis)));
-        continue;
-      }
-      const known = from.flatMap((m) => (m && axis in m.axes ? [of(m).get(axis)] : []));
-      put(axis, known.length > 0 ? known.find((k) => k) : this.#byName(axis));
-    }
-    return out;
-  }
-  #has = (n: Node, kind: Mode): boolean => [...(this.#kinds.get(n) as ReadonlyMap<string, Mode>).values()].includes(kind);
-  #hasHistory = (n: Node): boolean => this.#has(n, "history");
-  #hasChunk = (n: Node): boolean => this.#has(n, "chunk");
-  #ofTime = (n: Node, axis: string): boolean => (this.#kinds.get(n) as ReadonlyMap<string, Mode>).has(axis);
-  #isHistory = (n: Node, axis: string): boolean => this.#kinds.get(n)?.get(axis) === "history";
+  // ── axes of time ───────────────────────────────────────────────────────────────────────────────────
+  #hasHistory = (n: Node): boolean => this.#time.has(n, "history");
+  #hasChunk = (n: Node): boolean => this.#time.has(n, "chunk");
+  #ofTime = (n: Node, axis: string): boolean => this.#time.of(n).has(axis);
+  #isHistory = (n: Node, axis: string): boolean => this.#time.of(n).get(axis) === "history";
   #cached = (n: Node, mode: Mode): boolean => mode === "history" && !this.#hasChunk(n) && this.#varies.has(n);
   #argMode(n: Node, mode: Mode, a: Node): Mode {
     if (!this.#hasHistory(a)) return "chunk";
@@ -239,7 +208,7 @@ class Transform {
         return build.at(x, n.along, args.slice(1));
       case "fold":
         for (const o of n.over) {
-          if (n.args.some((a) => this.#kinds.get(a)?.get(o) === "chunk")) this.#refuse(n, `it folds over "${o}"`);
+          if (n.args.some((a) => this.#time.of(a).get(o) === "chunk")) this.#refuse(n, `it folds over "${o}"`);
           if (n.args.some((a) => this.#isHistory(a, o)) && !n.args.some((a) => this.#hasChunk(a)))
             this.#refuse(n, `it folds over all of "${o}", also what comes later`);
         }
@@ -248,7 +217,7 @@ class Transform {
         if (n.args.some((a) => this.#ofTime(a, n.over))) this.#refuse(n, `it scans along "${n.over}"`);
         return build.withArgs(n, args);
       case "top":
-        if (this.#kinds.get(n.args[0])?.get(n.over) === "chunk") this.#refuse(n, `it selects along "${n.over}"`);
+        if (this.#time.of(n.args[0]).get(n.over) === "chunk") this.#refuse(n, `it selects along "${n.over}"`);
         return build.withArgs(n, args);
       case "random":
         if (Object.keys(n.axes).some((a) => this.#ofTime(n, a))) this.#refuse(n, "it draws random numbers for each position");
