@@ -3,15 +3,8 @@ export * from "./dsl/index.js";
 export { CompileError } from "./runtime/backend.js";
 export { type Checked, Checker, type Comparison } from "./runtime/check/checker.js";
 export type { LogitModel, ModelInput } from "./runtime/check/logit-model.js";
-export {
-  type AnyOptimizer,
-  type LogitCase,
-  type LogitOptions,
-  type LogitOutcome,
-  LogitTrials,
-  type LogitWeight,
-  type Met,
-} from "./runtime/check/logits.js";
+export type { AnyOptimizer, LogitOptions, LogitWeight } from "./runtime/check/logit-programs.js";
+export { type LogitCase, type LogitOutcome, LogitTrials, type Met } from "./runtime/check/logits.js";
 export { type ExtentsByName, type Range, randomNumbers } from "./runtime/check/values.js";
 export {
   type BoundsText,

@@ -15,6 +15,8 @@ const layers: Readonly<Record<string, readonly string[]>> = {
   "index.ts": ["dsl", "compiler", "runtime"],
   "browser.ts": ["dsl", "runtime"],
   "trainer.ts": ["runtime"],
+  "testing.ts": ["testing"],
+  testing: ["testing", "index.ts", "models"],
   vite: ["vite", "compiler"],
   cli: ["cli", "index.ts", "trainer.ts", "models"],
   bench: ["bench", "index.ts", "trainer.ts", "models"],
