@@ -67,7 +67,7 @@ export function fit(path: string, w: Node, r: Definition): Fit {
         for (const a of names(rate.axes))
           if (rate.axes[a] !== w.axes[a])
             throw new RuleError(`each: the rate of "${path}" has axis "${a}", which the weight ${a in w.axes ? "has in another size" : "lacks"}`);
-      const out = r.body({ w: matrix(w), g: matrix(g), lr: rate ? product(lr, matrix(rate)) : lr, t, ...states }, seen);
+      const out = r.body({ w: matrix(w), g: matrix(g), lr: rate ? matrix(product(lr, rate)) : lr, t, ...states }, seen);
       complete(`the rule of "${path}"`, Object.keys(r.state), out);
       const result = (k: string, like: Shape): Node => {
         const n = nodeOf(Reflect.get(out as object, k), `the rule of "${path}": "${k}"`); // complete

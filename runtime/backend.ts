@@ -4,6 +4,7 @@ import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import { showCaptureError } from "../compiler/capture/error.js";
 import { GraphError, type PassError } from "../compiler/graph/error.js";
 import type { IncrementalError } from "../compiler/graph/incremental.js";
+import { type Kept, keep } from "../compiler/graph/kept.js";
 import { order } from "../compiler/graph/walk.js";
 import { type LowerError, lower, type Program } from "../compiler/lower/lower.js";
 import { type Graph, runGraphPasses } from "../compiler/pipeline.js";
@@ -41,6 +42,9 @@ export interface Compiled {
   readonly state: readonly Leaf[];
   /** The lowered program; the oracle has none. */
   readonly plan: Plan | undefined;
+  /** Values of weights that the program reads in their place and brings up to date as it moves them, and what computes
+   *  them from the weights as they are. */
+  readonly kept?: { readonly values: readonly Kept[]; readonly refresh: Executable };
 }
 export interface Backend {
   readonly name: string;
@@ -52,14 +56,18 @@ export interface Backend {
 }
 
 /** The program after the graph passes, and the leaves it keeps between runs. */
-export function passed(
-  p: Program,
-  last?: "grad",
-): Either<CompileError, { readonly program: Program; readonly graph: Graph; readonly state: readonly Leaf[] }> {
+export interface Passed {
+  readonly program: Program;
+  readonly graph: Graph;
+  readonly state: readonly Leaf[];
+  readonly kept: readonly Kept[];
+}
+export function passed(p: Program, last?: "grad"): Either<CompileError, Passed> {
   const names = Object.keys(p.outputs);
   const graph = runGraphPasses([...Object.values(p.outputs), ...p.updates.map((u) => u.value)], last ? { last } : {});
   if (isLeft(graph)) return left(new CompileError(graph.left));
-  const roots = graph.right.roots;
+  const moved = new Set(p.updates.flatMap((u, i) => (graph.right.roots[names.length + i] === u.leaf ? [] : [u.leaf])));
+  const { roots, kept } = last ? { roots: graph.right.roots, kept: [] } : keep(graph.right.roots, [...moved].some(isParam));
   const leaves = leavesBelow(roots);
   const given = new Set(Object.values(p.inputs));
   const foreign = leaves.filter((n) => n.role === "input" && !given.has(n));
@@ -68,10 +76,13 @@ export function passed(
     ...p,
     outputs: Object.fromEntries(names.map((n, i) => [n, roots[i] as Node])),
     updates: p.updates.map((u, i) => ({ leaf: u.leaf, value: roots[names.length + i] as Node })),
+    kept: kept.filter((k) => moved.has(k.weight)),
   };
-  const kept = leaves.filter((n) => n.role === "param" || n.role === "state");
-  return right({ program, graph: graph.right, state: [...new Set([...kept, ...p.updates.map((u) => u.leaf)])] });
+  const state = leaves.filter((n) => isParam(n) || n.role === "state");
+  const all = new Set([...state, ...p.updates.map((u) => u.leaf), ...kept.flatMap((k) => [k.leaf, k.weight])]);
+  return right({ program, graph: graph.right, state: [...all], kept });
 }
+const isParam = (n: Leaf): boolean => n.role === "param";
 const ungiven = (n: Leaf): GraphError =>
   new GraphError(
     "read",
@@ -91,7 +102,11 @@ export const compiledBackend = (device: Device, threads: number): Backend => ({
     const plan = lower(p.right.program, { tiles: device.tiles });
     if (isLeft(plan)) return left(new CompileError([plan.left]));
     const made = program.profile ? profiled(plan.right, device.name, threads) : plan.right;
-    return right({ executable: await device.compile(made), extents: made.extents, state: p.right.state, plan: made });
+    const { state, kept: values } = p.right;
+    const refresh = values.length > 0 ? lower({ name: `${program.name}_kept`, inputs: {}, outputs: {}, updates: [], kept: values }) : undefined;
+    if (refresh && isLeft(refresh)) return left(new CompileError([refresh.left]));
+    const [executable, again] = await Promise.all([device.compile(made), refresh && device.compile(refresh.right)]);
+    return right({ executable, extents: made.extents, state, plan: made, ...(again ? { kept: { values, refresh: again } } : {}) });
   },
   [Symbol.dispose]: () => device[Symbol.dispose](),
 });

@@ -9,6 +9,7 @@ import type { Backend, Compiled } from "./backend.js";
 import type { DeviceState, Executable, HostArray, StateSpec } from "./device.js";
 import { DeviceError } from "./errors.js";
 import { extentsOf } from "./extents.js";
+import { Freshness } from "./kept.js";
 
 export interface ProgramSpec {
   readonly name: string;
@@ -24,6 +25,7 @@ export class Session {
   #state: DeviceState | undefined;
   readonly #leaves = new Map<string, Leaf>();
   readonly #programs = new Set<SessionProgram>();
+  readonly #freshness = new Freshness();
   #disposed = false;
 
   constructor(readonly backend: Backend) {}
@@ -45,7 +47,7 @@ export class Session {
     const compiled = await this.backend.compile({ ...spec, updates: spec.updates ?? [] });
     if (isLeft(compiled)) throw compiled.left;
     await this.#hold(compiled.right.state);
-    const made = new SessionProgram(spec, compiled.right, () => this.#bound());
+    const made = new SessionProgram(spec, compiled.right, () => this.#bound(), this.#freshness);
     this.#programs.add(made);
     return made;
   }
@@ -53,13 +55,15 @@ export class Session {
   /** Fills weights with their initial values: a function of the seed and the path alone, the same on every device. */
   async initialise(leaves: readonly Leaf[], seed: number): Promise<void> {
     await this.#hold(leaves);
-    for (const leaf of leaves) await this.#bound().write(leaf.name, initial(leaf, seed));
+    for (const leaf of leaves) await this.write(leaf.name, initial(leaf, seed));
   }
   async read(path: string): Promise<HostArray> {
     return this.#bound().read(path);
   }
   async write(path: string, data: ArrayLike<number>): Promise<void> {
-    return this.#bound().write(path, data);
+    const state = this.#bound();
+    this.#freshness.wrote(path);
+    return state.write(path, data);
   }
   /** Makes room for these leaves; what is held already stays. */
   async hold(leaves: readonly Leaf[]): Promise<void> {
@@ -106,6 +110,7 @@ export class SessionProgram {
     readonly spec: ProgramSpec,
     readonly compiled: Compiled,
     readonly state: () => DeviceState,
+    readonly freshness: Freshness,
   ) {}
   get executable(): Executable {
     return this.compiled.executable;
@@ -125,10 +130,27 @@ export class SessionProgram {
     extents?: Readonly<Record<string, number>>,
   ): Promise<Readonly<Record<string, HostArray>>> {
     const arrays = inputs ?? {}; // left out by a caller without types: what is missing is named
-    return this.executable.run(this.state(), arrays, extentsOf(this.spec.inputs, arrays, this.extents, extents));
+    const sizes = extentsOf(this.spec.inputs, arrays, this.extents, extents);
+    const state = this.state();
+    const { kept } = this.compiled;
+    const values = kept?.values ?? [];
+    const stale = !this.freshness.fresh(values);
+    this.freshness.ran(
+      (this.spec.updates ?? []).map((u) => u.leaf.name),
+      values,
+    );
+    try {
+      // Both at once: the device runs them in this order, and no other run comes between.
+      const [, results] = await Promise.all([stale && kept?.refresh.run(state, {}, new Map()), this.executable.run(state, arrays, sizes)]);
+      return results;
+    } catch (e) {
+      this.freshness.lost(values);
+      throw e;
+    }
   }
   [Symbol.dispose](): void {
     this.executable[Symbol.dispose]();
+    this.compiled.kept?.refresh[Symbol.dispose]();
   }
 }
 

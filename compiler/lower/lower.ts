@@ -2,12 +2,15 @@
 // kernel (form.ts), where its memory lies (memory.ts). State is updated in place, after everything that reads it.
 import { type Either, left, right } from "fp-ts/lib/Either.js";
 import type { DType, Extent, Leaf, Loop, Node, UpTo } from "../../dsl/node.js";
+import type { Kept } from "../graph/kept.js";
 import type { Plan } from "../plan.js";
 import { axesInMemory, type CarryHome, counterName, type Home, type Memory, position, slot } from "./access.js";
+import { early } from "./early.js";
 import { type Buffer, buffer, extentVar, int, variable } from "./expr.js";
 import { finished } from "./finish.js";
 import { fuseMaps, fuseUpdates } from "./fuse.js";
 import { iadd } from "./ints.js";
+import { foldWhereWritten } from "./kept.js";
 import { type Layouts, layouts } from "./layout.js";
 import { materialise, pinnedValues, type Tiled, usersOf } from "./materialise.js";
 import { conflicts, placeTemporaries, type Touched, touched } from "./memory.js";
@@ -31,6 +34,8 @@ export interface Program {
   readonly outputs: Readonly<Record<string, Node>>;
   /** New values of state, all computed from the old ones. */
   readonly updates: readonly { readonly leaf: Leaf; readonly value: Node }[];
+  /** State computed from the new values of weights, after all updates. */
+  readonly kept?: readonly Kept[];
 }
 /** The program cannot run on a compiled target as it stands. */
 export interface LowerError {
@@ -163,7 +168,10 @@ class Lowering {
     const updates = this.p.updates.filter((u) => u.value !== u.leaf);
     const nests = updates.map((u) => this.#nests.copy(u.value, { buffer: this.#leaves.get(u.leaf) as Buffer, lead: [] }, `update_${u.leaf.name}`));
     const temporary = (b: Buffer) => this.#buffer(`new_${b.name}`, b.dtype, Object.fromEntries(b.axes.map((a) => [a.name, a.extent])), "temp");
-    for (const nest of orderUpdates(fuseUpdates(nests), temporary)) steps.push({ step: "nest", nest });
+    const kept = (this.p.kept ?? []).map((k) => this.#nests.folded(k.value, this.#leaves.get(k.leaf) as Buffer));
+    for (const nest of foldWhereWritten(orderUpdates(fuseUpdates(nests), temporary), kept)) steps.push({ step: "nest", nest });
+    const sources = new Set((this.p.kept ?? []).map((k) => this.#leaves.get(k.leaf) as Buffer));
+    steps.splice(0, steps.length, ...early(steps, sources));
     const all = [...this.#buffers, ...this.#tables.buffers];
     const { offsets, arenaBytes } = placeTemporaries(steps);
     return {
@@ -208,7 +216,8 @@ class Lowering {
   }
   #declareLeaves(): void {
     const named = new Map(Object.entries(this.p.inputs).map(([name, leaf]) => [leaf, name]));
-    const leaves = new Set<Leaf>([...Object.values(this.p.inputs), ...this.p.updates.map((u) => u.leaf)]);
+    const kept = (this.p.kept ?? []).flatMap((k) => [k.leaf, k.weight]);
+    const leaves = new Set<Leaf>([...Object.values(this.p.inputs), ...this.p.updates.map((u) => u.leaf), ...kept]);
     for (const n of this.r.order) if (n.op === "leaf" && n.role !== "bound") leaves.add(n);
     for (const n of leaves) {
       for (const e of Object.values(n.axes)) if (typeof e !== "number") this.#extent(e);

@@ -4,7 +4,7 @@ import type { DType, Extent, FoldNode, Node, ScanNode, TopNode } from "../../dsl
 import { type Scalar, terms } from "../../dsl/scalar.js";
 import { isPointwise } from "../graph/quadratic.js";
 import { Access, type Home, type Indices, type Memory } from "./access.js";
-import { apply, type Expr, local, maxOf, real, variable } from "./expr.js";
+import { apply, type Buffer, type Expr, local, maxOf, real, variable } from "./expr.js";
 import { sumForm } from "./form.js";
 import type { Axis, Monoid, Nest, Stage, Store } from "./nest.js";
 import type { Range } from "./ranges.js";
@@ -98,6 +98,12 @@ export class Nests {
     }
   }
 
+  /** A fold over point-wise values and views of leaves alone, as their memory is then, into a leaf's. */
+  folded(n: FoldNode, to: Buffer): Nest {
+    const homes = new Map<Node, Home>([[n, { buffer: to, lead: [] }]]);
+    return this.#fold(n, [n], { ...this.c.memory, homes });
+  }
+
   /** Stored components of the same fold or scan that have the same rows and need the same components. */
   #siblings(n: FoldNode | ScanNode): readonly Node[] {
     return this.c.order.filter(
@@ -115,7 +121,7 @@ export class Nests {
   }
 
   /** `results`: the nodes to store, fields of the fold or the map that hosts it. */
-  #fold(n: FoldNode, results: readonly Node[]): Nest {
+  #fold(n: FoldNode, results: readonly Node[], memory: Memory = this.c.memory): Nest {
     const names = closure(n);
     const rowExtents: Record<string, Extent> = {};
     const components = Object.keys(n.monoid.empty);
@@ -126,15 +132,15 @@ export class Nests {
     const rows = this.axes(rowExtents);
     const over = this.axes(Object.fromEntries(n.over.map((o) => [o, all[o] ?? extentIn(n, o)])));
     const at = { ...rows.at, ...over.at };
-    const access = new Access(this.c.memory);
+    const access = new Access(memory);
     const elements = names.map((c) => this.tabulated(toReal(access.value(n.args[components.indexOf(c)] as Node, at))));
     const monoid = this.#monoid(n, names);
     const name = this.c.unique(describe(results[0] as Node));
     const base = { name, nodes: results.map((x) => x.id) };
     const bind = names.map((c) => `${name}_${clean(c)}`);
     const stores = (locals: ReadonlyMap<Node, Expr>) => {
-      const inner = new Access({ ...this.c.memory, homes: new Map([...this.c.homes].filter(([x]) => !results.includes(x))) }, locals);
-      return results.map((x) => this.#stored1(x, this.c.homes.get(x) as Home, rows.at, inner));
+      const inner = new Access({ ...memory, homes: new Map([...memory.homes].filter(([x]) => !results.includes(x))) }, locals);
+      return results.map((x) => this.#stored1(x, memory.homes.get(x) as Home, rows.at, inner));
     };
     const resultOf = (f: FoldNode) => local(bind[names.indexOf(f.field)] as string, "real");
     const foldNodes = results.some((x) => x.op === "fold") ? results.filter((x): x is FoldNode => x.op === "fold") : [n];
@@ -157,7 +163,7 @@ export class Nests {
       }
       const plain = results.length === 1 && results[0] === n;
       if (form.form === "scatter" && plain) {
-        const home = this.c.homes.get(n) as Home;
+        const home = memory.homes.get(n) as Home;
         const index = [...home.lead, ...home.buffer.axes.slice(home.lead.length).map((a) => rows.at[a.name] as Expr)];
         return {
           ...base,
