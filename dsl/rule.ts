@@ -61,6 +61,7 @@ export class Definition implements Rule {
     /** null: no bound is known. */
     readonly bound: (s: StepSlice) => StepSize | null,
   ) {}
+  /** The same but for what is named. */
   with(change: Partial<Pick<Definition, "keep" | "body" | "bound">>): Definition {
     const { keep, body, bound } = { ...this, ...change };
     return new Definition(this.over, this.state, keep, this.initial, body, bound);

@@ -44,7 +44,15 @@ export function each(groups: Groups | ((weight: Chosen) => Rule)): Optimizer {
   const assigned = (w: unknown) => {
     const leaves = flatten(w);
     by.check(leaves.map((l) => l.path));
-    return leaves.map(({ path, node }) => ({ path, node, fit: fit(path, node, by.ruleFor(path, node)) }));
+    const found = leaves.map(({ path, node }) => ({ path, node, rule: by.ruleFor(path, node) }));
+    for (const { rule, path } of found)
+      for (const axis of rule.keep)
+        if (!found.some((f) => f.rule === rule && axis in f.node.axes))
+          throw new RuleError(
+            `each: the rule of "${path}" works apart by "${axis}", an axis that no weight of that rule has`,
+            `"${path}" has ${quote(Object.keys(leaves.find((l) => l.path === path)?.node.axes ?? {}))}`,
+          );
+    return found.map(({ path, node, rule }) => ({ path, node, fit: fit(path, node, rule) }));
   };
   const optimizer: Optimizer = {
     init: ({ w }) => handle(Object.fromEntries(assigned(w).map(({ path, fit }) => [path, fit.initial()]))),

@@ -116,6 +116,8 @@ describe("what does not fit", () => {
     bad(() => run(each({ "*": sgd(), c: sgd() })), /"c" matches no weight/);
     bad(() => run(each({ "*": sgd(), b: sgd() })), /comes after others/);
     bad(() => each({ "{a,b": sgd() }), /do not close/);
+    bad(() => run(each({ b: sgd(), w: apart(muon(), "haed") })), /apart by "haed", an axis that no weight of that rule has/);
+    expect(() => run(each({ "*": apart(sgd(), "b") }))).not.toThrow(); // w has it
   });
   test("rules", () => {
     bad(() => run(each({ "*": muon() })), /"b" is no matrix/);
