@@ -135,7 +135,7 @@ const section = (title: string, lines: readonly string[], sign = ""): readonly s
 export function page(place: string, b: DerivedBounds, { logits, keeps }: BoundsText): string {
   const norms = b.norm === "frobenius" ? "Frobenius norms" : "spectral norms";
   const head = [
-    `${place}: ${norms} over the axes that the logits sum over, one for each [index]${b.floor > 0 ? `, at least ${b.floor}` : ""}`,
+    `${place}: ${norms} over the axes that the logits sum over, one for each [index]${b.floor > 0 ? `; in factors at least ${b.floor}` : ""}`,
     "lr(W) = tau eta f(W) / f0(W), f0 at the first step; d(W) bounds the norm of W's change, with QuacK's rates d = lr D",
   ];
   const parts = logits.map((l) => [
