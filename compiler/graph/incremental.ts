@@ -232,7 +232,7 @@ class Transform {
       case "bound":
         throw new Error(`incremental: ${n.op} is expanded before`);
       case "carry":
-        return build.carry(this.#loop(n.loop), n.index);
+        return build.carry(this.#loop(n.loop), this.#live(n.loop).indexOf(n.index));
       case "emit":
         return build.emit(this.#loop(n.loop), this.#get(n.of, "chunk"));
     }
@@ -266,24 +266,24 @@ class Transform {
     return build.at(n, [axis], [build.cast(at, "i32")]);
   }
 
+  #live = (l: Loop): readonly number[] => [...(this.#regions.carries.get(l) as ReadonlySet<number>)].sort((a, b) => a - b);
   #loop(l: Loop): Loop {
     const known = this.#loops.get(l);
     if (known) return known;
     if ((this.#caches.get(l) ?? []).length > 0 && this.#regions.parent.get(l))
       this.#refuse(l.next[0] as Node, "its cache would lie in a loop inside a loop");
-    const live = [...(this.#regions.carries.get(l) as ReadonlySet<number>)];
     const caches = this.#caches.get(l) ?? [];
-    const dead = (i: number) => !live.includes(i);
-    const kept = <T>(list: readonly T[], f: (x: T, i: number) => Node) => list.map((x, i) => f(x, i));
+    // What nothing asks for is left out: it was not rebuilt, and stands on placeholders that are no longer bound.
+    const live = <T>(list: readonly T[]): readonly T[] => this.#live(l).map((i) => list[i] as T);
     const made = build.reloop(
       {
         ...l,
-        carry: l.carry.map((c) => this.#placeholders.get(c) ?? c),
+        carry: live(l.carry).map((c) => this.#placeholders.get(c) ?? c),
         slices: [...l.slices.map((s) => this.#placeholders.get(s) ?? s), ...caches.map((c) => c.slice as Leaf)],
       },
       {
-        init: kept(l.init, (n, i) => (dead(i) ? n : this.#get(n, "chunk"))),
-        next: kept(l.next, (n, i) => (dead(i) ? n : this.#get(n, "chunk"))),
+        init: live(l.init).map((n) => this.#get(n, "chunk")),
+        next: live(l.next).map((n) => this.#get(n, "chunk")),
         xs: [...l.xs.map((n) => this.#built.get(`${n.id} chunk`) ?? n), ...caches.map((c) => c.leaf)],
       },
     );
