@@ -19,13 +19,12 @@ import {
   mean,
   model,
   type Optimizer,
-  pace,
   type Scalar,
   type Tensor,
 } from "../../dsl/index.js";
 import type { Leaf, Node } from "../../dsl/node.js";
 import { nodeOf } from "../../dsl/tensor.js";
-import { adamw, fixed, grouped, latentTransformer, muon, qkClip, quack, transformer } from "../../models/index.js";
+import { adamw, fixed, grouped, latentTransformer, muonWithAdamW, qkClip, quack, transformer } from "../../models/index.js";
 import type { DeviceName } from "../../runtime/devices/index.js";
 import { openSession } from "../../runtime/program.js";
 import { readSafetensors } from "../../runtime/safetensors.js";
@@ -94,8 +93,8 @@ function decoderOf(doc: Golden, name: ModelName) {
 
 /** The reference's update: AdamW at 1e-8 for all, or Muon for the hidden matrices beside AdamW at 3e-4. */
 function optimizerOf(r: Run): Optimizer {
-  const adam = adamw({ eps: 1e-8 });
-  const inner = r.optimizer === "adamw" ? each({ "*": adam }) : each({ "{*embed,*.g,*.gq,*.gk}": pace(adam, 3e-4 / r.lr), "*": muon() });
+  const adam = { eps: 1e-8 };
+  const inner = r.optimizer === "adamw" ? each({ "*": adamw(adam) }) : muonWithAdamW({ ratio: 3e-4 / r.lr, adamw: adam });
   // the state trees differ; a trainer only passes them on
   switch (r.intervention) {
     case "none":
