@@ -107,7 +107,7 @@ export function verdict(at: (scale: number) => Halves, grows = true): Either<Com
     plans.push({ forward: forward.right, both: both.right });
   }
   const [one, two] = plans as [(typeof plans)[0], (typeof plans)[0] | undefined];
-  const growth = two ? { forward: growthOf(two.forward), both: growthOf(two.both) } : null;
+  const growth = two ? { forward: growthOf(one.forward, two.forward), both: growthOf(one.both, two.both) } : null;
   const counted = countedKernels(one.both, growth?.both ?? null, first.outputs);
   const dense = denseCounts(at, grows);
   if (isLeft(dense)) return dense;
@@ -147,7 +147,7 @@ function denseCounts(at: (scale: number) => Halves, grows: boolean): Either<Comp
   if (isLeft(plan)) return plan;
   const twice = grows ? planOf(at(2).both, { tiles: false }) : null;
   if (twice && isLeft(twice)) return twice;
-  const counted = countedKernels(plan.right, twice ? growthOf(twice.right) : null, first.outputs);
+  const counted = countedKernels(plan.right, twice ? growthOf(plan.right, twice.right) : null, first.outputs);
   return right({
     forward: countOf(counted.filter((k) => !k.backward)),
     backward: countOf(counted.filter((k) => k.backward)),

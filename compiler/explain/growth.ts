@@ -39,8 +39,11 @@ export interface Growth {
   growing(b: Buffer): boolean;
 }
 /** Of a plan's nests and buffers; `twice`: the plan of the same program with its sequences twice as long. */
-export function growthOf(twice: Plan): Growth {
+export function growthOf(plan: Plan, twice: Plan): Growth {
   const nests = new Map(kernelsIn(twice).flatMap((k) => k.nests.map((n) => [n.name, n] as const)));
+  // A nest in a loop over blocks walks as much as all its turns.
+  const times = new Map([plan, twice].flatMap(kernelsIn).flatMap((k) => k.nests.map((n) => [n, k.times] as const)));
+  const walked = (n: Nest, axes: readonly Axis[]): number => (times.get(n) ?? 1) * trips(axes);
   const buffers = new Map(twice.buffers.map((b) => [b.name, b]));
   /** How many of a nest's walks grow by this factor or more. */
   const walks = (n: Nest, factor: number): number => {
@@ -48,7 +51,7 @@ export function growthOf(twice: Plan): Growth {
     const later = twin && twin.form === n.form ? walksOf(twin) : [];
     return walksOf(n).filter((axes, i) => {
       const other = later[i];
-      return other !== undefined && trips(other) >= factor * trips(axes);
+      return other !== undefined && walked(twin as Nest, other) >= factor * walked(n, axes);
     }).length;
   };
   const grown = (b: Buffer, factor: number): boolean => {

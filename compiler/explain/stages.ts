@@ -10,8 +10,9 @@ import { scheduled } from "../loop/recipes/index.js";
 import type { Interval } from "../loop/terms.js";
 import { extentVar } from "../lower/expr.js";
 import { bytesOf, touched } from "../lower/memory.js";
-import type { Nest, Step } from "../lower/nest.js";
+import type { Nest } from "../lower/nest.js";
 import { showBuffer, showSteps } from "../lower/show.js";
+import { loopsOf, turnRanges } from "../lower/turns.js";
 import type { Plan } from "../plan.js";
 import { cLimits } from "../targets/c/limits.js";
 import { kernelsIn } from "./kernels.js";
@@ -102,12 +103,7 @@ function loopsText(plan: Plan): string {
     const v = extentVar(e);
     if (v.kind === "var") outer.set(v.name, { lo: 0, hi: e.max });
   }
-  const todo: Step[] = [...plan.steps];
-  for (let s = todo.pop(); s; s = todo.pop()) {
-    if (s.step === "nest") continue;
-    outer.set(s.v, { lo: 0, hi: Math.max(0, s.count - 1) });
-    todo.push(...s.body);
-  }
+  for (const s of loopsOf(plan.steps)) for (const [v, [lo, hi]] of turnRanges(s)) outer.set(v, { lo, hi });
   return kernelsIn(plan)
     .flatMap((k) => k.nests)
     .map((n) => showKernel(scheduled(n, cLimits, outer)))

@@ -8,7 +8,7 @@
 import { fold } from "../../dsl/build.js";
 import { kindOf } from "../../dsl/derivative/monoid.js";
 import { sumMonoid } from "../../dsl/derivative/terms.js";
-import { argsOf, type FoldNode, type Node } from "../../dsl/node.js";
+import { argsOf, type Extent, type FoldNode, type Node, UpTo } from "../../dsl/node.js";
 import { factorsOf } from "./factors.js";
 import { eachSide, isPointwise, meets, quadratics, type Sides, type Turn, turnOf, turns, within } from "./quadratic.js";
 import { order, type Rebuilt, rebuild } from "./walk.js";
@@ -93,7 +93,7 @@ function innerAxes(
     const turn = turnOf(f.over, s);
     if (turn) {
       const extra = f.over.filter((a) => !turn.over.has(a));
-      if (extra.length > 0 && rowsDiffer(f, sides, turn.rows, new Set(extra))) return [...turn.over];
+      if (extra.length > 0 && rowsDiffer(f, sides, turn.rows, new Set(extra)) && !growsBy(f, turn.over)) return [...turn.over];
     } else {
       const whole = turns(s).filter((t) => within(t.over, over));
       const best = whole.reduce<Turn | undefined>((a, b) => (a && popularity(a.over) > popularity(b.over) ? a : b), undefined);
@@ -102,6 +102,18 @@ function innerAxes(
   }
   return undefined;
 }
+/** Would a fold over these axes alone be larger than what it folds? The gradient of gathered keys, over slots before
+ *  queries, has an index for every key at every query; over both it adds each slot where it belongs. */
+function growsBy(f: FoldNode, over: ReadonlySet<string>): boolean {
+  const [x] = f.args as readonly [Node];
+  const product = (axes: Iterable<string>) => [...axes].reduce((p, a) => p * maxOf((f.axes[a] ?? x.axes[a]) as Extent), 1);
+  // Sizes without what both have: the result's own axes against those that are folded.
+  const read = new Set(sidesOf(f).flatMap((n) => Object.keys(n.axes)));
+  return product(Object.keys(f.axes).filter((a) => !read.has(a))) > product([...over]);
+}
+/** What a fold's elements are made of, but for conditions and indices. */
+const sidesOf = (f: FoldNode): readonly Node[] => f.args.flatMap((a) => factorsOf(a)).flatMap((p) => p.nodes);
+const maxOf = (e: Extent): number => (e instanceof UpTo ? e.max : e);
 /** Has any contraction below an operand of the rows that varies along these axes? */
 function rowsDiffer(f: FoldNode, sides: ReadonlyMap<Node, readonly Sides[]>, rows: ReadonlySet<string>, along: ReadonlySet<string>): boolean {
   const seen = new Set<Node>();

@@ -5,12 +5,13 @@
 //
 // Bits: k runs in chunks of 256, an fma chain from 0 in each; chunks are added in order. No blocking below changes that.
 import { apply, type Buffer, type Expr, int, load, variable } from "../lower/expr.js";
+import { no, yes } from "../lower/ints.js";
 import type { Nest, Store } from "../lower/nest.js";
 import { CHUNK } from "./fold.js";
 import { useS } from "./instructions.js";
 import { allocS, ifS, letS, loop, type Place, type Stmt, storeS, THREADS, tile } from "./ir.js";
 import { affinity, count, freshName, fuse, type Indexed, indexed, maxCount, type Span, spanOf, unflatten, uniform } from "./spans.js";
-import { add, ceilDiv, coefficient, idiv, imax, imin, imod, less, mul, offset, rename, sub } from "./terms.js";
+import { add, ceilDiv, coefficient, idiv, imax, imin, imod, less, mul, namesOf, offset, rename, sub } from "./terms.js";
 
 export const ROWS = 6;
 export const COLUMNS = 16;
@@ -70,21 +71,33 @@ export function plain(
   const [r, d] = steps;
   return r === undefined || d === undefined ? undefined : { buffer: e.buffer, index: e.index, row: r, k: d };
 }
-/** The one store of the bare sum, contiguous along the last n span. */
-export function plainStore(p: Product): { store: Store; row: number } | undefined {
+/** Are all terms of the sum one chunk of its tree? */
+const oneChunk = (p: Product): boolean => maxCount(p.k) <= CHUNK;
+/** The one store of the bare sum, contiguous along the last n span; or of what is there already plus the sum, where `onto`
+ *  holds (elsewhere nothing is there): a sum of one chunk then, so that what is added is the whole sum. */
+export function plainStore(p: Product): { store: Store; row: number; onto: Expr } | undefined {
   const [store, ...others] = p.stores;
-  if (!store || others.length || store.value.kind !== "local" || store.buffer.dtype !== "f32" || p.m.length > 1 || !uniform(p.n, COLUMNS))
-    return undefined;
+  if (!store || others.length || store.buffer.dtype !== "f32" || p.m.length > 1 || !uniform(p.n, COLUMNS)) return undefined;
+  const onto = store.value.kind === "local" ? no : oneChunk(p) ? ontoItself(store, p) : undefined;
+  if (!onto) return undefined;
   const at = offset(store.buffer, store.index);
   const last = p.n.at(-1);
   const row = p.m[0] ? coefficient(at, p.m[0].v) : 0;
-  return last && coefficient(at, last.v) === 1 && row !== undefined ? { store, row } : undefined;
+  return last && coefficient(at, last.v) === 1 && row !== undefined ? { store, row, onto } : undefined;
+}
+function ontoItself({ buffer, index, value }: Store, p: Product): Expr | undefined {
+  if (value.kind !== "call" || value.prim !== "add") return undefined;
+  const [was, sum] = value.args as readonly [Expr, Expr];
+  if (sum.kind !== "local" || was.kind !== "load" || was.buffer !== buffer || was.index.some((e, i) => e !== index[i])) return undefined;
+  const onto = was.inside ?? yes;
+  const moving = new Set([...p.batch, ...p.m, ...p.n].map((s) => s.v));
+  return [...namesOf(onto)].some((v) => moving.has(v)) ? undefined : onto;
 }
 
 export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stmt[] {
   const [M, N, K] = [count(p.m), count(p.n), count(p.k)];
   const kMax = maxCount(p.k);
-  const several = !(K.kind === "num" && K.value <= CHUNK);
+  const several = !oneChunk(p);
   const depthMax = Math.max(1, Math.min(CHUNK, kMax));
   const name = (stem: string) => freshName(stem);
   const v = {
@@ -175,8 +188,9 @@ export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stm
   const [as, ak] = s.aInPlace && plainA ? [plainA.row, plainA.k] : [1, ROWS];
   const packedPlace: Place = { buffer: packedB, index: [x.panel, int(0), int(0)] };
   const bDirect = s.bInPlace && plainB ? placeOf(plainB, p.n, x.j) : undefined;
-  const use = (b: Place, bk: number, c: Place, cs: number): Stmt =>
-    useS("block", [aPlace, b, c], [x.rows, x.depth, int(as), int(ak), int(bk), int(cs), several ? apply("gt", "bool", x.k0, int(0)) : int(0)]);
+  const later = several ? apply("gt", "bool", x.k0, int(0)) : int(0);
+  const use = (b: Place, bk: number, c: Place, cs: number, onto: Expr = later): Stmt =>
+    useS("block", [aPlace, b, c], [x.rows, x.depth, int(as), int(ak), int(bk), int(cs), onto]);
 
   // The block, then what becomes of its sums.
   const direct = plainStore(p);
@@ -200,7 +214,7 @@ export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stm
     const here = nAt(int(0));
     const row = mAt(x.i, int(0));
     const index = rename(rename(direct.store.index, here.to), row.to);
-    return [...here.lets, ...row.lets, use(b, bk, { buffer: direct.store.buffer, index }, direct.row)];
+    return [...here.lets, ...row.lets, use(b, bk, { buffer: direct.store.buffer, index }, direct.row, direct.onto === no ? later : direct.onto)];
   };
   const bk = bDirect && plainB ? plainB.k : COLUMNS;
   const tiles = (body: readonly Stmt[]): Stmt => loop(v.i, x.i0, x.i1, [letS(v.rows, imin(int(ROWS), sub(x.i1, x.i))), ...body], "serial", ROWS);

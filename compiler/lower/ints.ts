@@ -1,6 +1,6 @@
 // Index arithmetic: builds int and bool expressions in a normal form (Σ coefficient·atom + constant), so that undoing
 // a split or a merge cancels: (h·D + d) div D is h where 0 ≤ d < D is proved.
-import { apply, type Expr, int, num } from "./expr.js";
+import { apply, type Expr, int, load, num, random } from "./expr.js";
 import { type Bounds, type Range, rangeOf } from "./ranges.js";
 
 interface Linear {
@@ -89,6 +89,47 @@ export function imod(a: Expr, b: Expr, bounds: Bounds): Expr {
     if (kept.size < l.terms.size) return imod(build({ terms: kept, constant: l.constant }), b, bounds);
   }
   return apply("imod", "int", a, b);
+}
+
+/** The same expression with other indices in place of variables, int sums in normal form again. Loads are for `load`, if
+ *  that takes them. */
+export function substituted(
+  root: Expr,
+  to: ReadonlyMap<string, Expr>,
+  take: (e: Expr, go: (p: Expr) => Expr) => Expr | undefined = () => undefined,
+): Expr {
+  const done = new Map<Expr, Expr>();
+  const go = (e: Expr): Expr => {
+    const known = done.get(e);
+    if (known) return known;
+    const made = take(e, go) ?? again(e, to, go);
+    done.set(e, made);
+    return made;
+  };
+  return go(root);
+}
+function again(e: Expr, to: ReadonlyMap<string, Expr>, go: (p: Expr) => Expr): Expr {
+  switch (e.kind) {
+    case "num":
+    case "local":
+      return e;
+    case "var":
+      return to.get(e.name) ?? e;
+    case "load":
+      return load(e.buffer, e.index.map(go), e.inside && go(e.inside));
+    case "random":
+      return random(e.draw, e.key, e.extend.map(go), go(e.counter));
+    case "call": {
+      const args = e.args.map(go);
+      const [a, b] = args as [Expr, Expr];
+      if (args.every((x, i) => x === e.args[i])) return e;
+      if (e.type === "int" && e.prim === "add") return iadd(a, b);
+      if (e.type === "int" && e.prim === "sub") return isub(a, b);
+      if (e.type === "int" && e.prim === "neg") return ineg(a);
+      if (e.type === "int" && e.prim === "mul") return imul(a, b);
+      return apply(e.prim, e.type, ...args);
+    }
+  }
 }
 
 export const yes = num(1, "bool");

@@ -5,6 +5,7 @@ import type { DType, Extent, Leaf, Loop, Node, UpTo } from "../../dsl/node.js";
 import type { Kept } from "../graph/kept.js";
 import type { Plan } from "../plan.js";
 import { axesInMemory, type CarryHome, counterName, type Home, type Memory, position, slot } from "./access.js";
+import { inBlocks } from "./blocks.js";
 import { early } from "./early.js";
 import { type Buffer, buffer, extentVar, int, variable } from "./expr.js";
 import { finished } from "./finish.js";
@@ -25,6 +26,7 @@ import { nearTiles } from "./small-folds.js";
 import { Tables } from "./tables.js";
 import type { TileKernel } from "./tile-kernel.js";
 import { tiling } from "./tiling.js";
+import { loopsOf } from "./turns.js";
 import { orderUpdates } from "./updates.js";
 import { verifyPlan } from "./verify.js";
 
@@ -60,7 +62,7 @@ export function lower(p: Program, o: LowerOptions = { tiles: false }): Either<Lo
       message: "f64 tensors exist on the js device alone",
       hint: 'cast to "f32", or compile with device: "js"',
     });
-  const plan = new Lowering(p, choose(p, r, roots, o)).plan();
+  const plan = new Lowering(p, choose(p, r, roots, o), o.tiles).plan();
   verifyPlan(plan);
   return right(plan);
 }
@@ -121,6 +123,7 @@ class Lowering {
   constructor(
     readonly p: Program,
     readonly choice: Chosen,
+    readonly tiles: boolean,
   ) {
     const { r, direct } = choice;
     this.r = r;
@@ -172,12 +175,13 @@ class Lowering {
     for (const nest of foldWhereWritten(orderUpdates(fuseUpdates(nests), temporary), kept)) steps.push({ step: "nest", nest });
     const sources = new Set((this.p.kept ?? []).map((k) => this.#leaves.get(k.leaf) as Buffer));
     steps.splice(0, steps.length, ...early(steps, sources));
+    const blocks = this.tiles ? this.#blocks(steps, holds) : { steps, reasons: [] };
     const all = [...this.#buffers, ...this.#tables.buffers];
-    const { offsets, arenaBytes } = placeTemporaries(steps);
+    const { offsets, arenaBytes } = placeTemporaries(blocks.steps);
     return {
       name: this.p.name,
       buffers: all,
-      steps,
+      steps: blocks.steps,
       extents: [...this.#ups.keys()],
       inputs: this.#inputs,
       outputs: this.#outputs,
@@ -185,8 +189,33 @@ class Lowering {
       offsets,
       arenaBytes,
       holds,
-      why: this.choice.reasons,
+      why: [...this.choice.reasons, ...blocks.reasons],
     };
+  }
+
+  /** Quadratic values that are stored all the same, in blocks of rows. */
+  #blocks(steps: readonly Step[], holds: Map<number, Node>): { readonly steps: readonly Step[]; readonly reasons: readonly Reason[] } {
+    const made = new Set<Buffer>();
+    const out = inBlocks(steps, {
+      bounds: this.#bounds,
+      holds: (b) => holds.get(b.id),
+      unique: (name) => this.#unique(name),
+      temporary: (name, { dtype, axes }, instead) => {
+        const b = buffer(instead ? name : this.#unique(name), dtype, axes, "temp");
+        made.add(b);
+        return b;
+      },
+    });
+    const used = new Set<Buffer>();
+    for (const list of [out.steps, ...loopsOf(out.steps).map((l) => l.body)])
+      for (const s of list) {
+        if (s.step !== "nest") continue;
+        const t = touched(s.nest);
+        for (const b of [...t.reads, ...t.writes]) used.add(b);
+      }
+    const kept = [...this.#buffers.filter((b) => !out.gone.has(b) || used.has(b)), ...[...made].filter((b) => used.has(b))];
+    this.#buffers.splice(0, this.#buffers.length, ...kept);
+    return out;
   }
 
   // ── memory ─────────────────────────────────────────────────────────────────────────────────────────

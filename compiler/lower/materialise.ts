@@ -236,6 +236,25 @@ function cap(r: Regions, stored: Set<Node>, tiled: Tiled): void {
 const isReordered = (n: Node): boolean =>
   n.op === "view" && n.index.kind === "scalar" && Object.entries(n.index.at).every(([a, s]) => s.kind === "index" && s.axis === a);
 
+/** A sum over a one-hot condition, index = data: elements are added where the data say (form.ts), and finished by no one. Folded
+ *  row by row instead, every row would walk all of them. */
+function addsWhereChosen(n: Extract<Node, { op: "fold" }>): boolean {
+  const [x] = n.args as readonly [Node];
+  const body = scalarBody(x);
+  if (!body || !isSum(n) || body.kind !== "call" || body.prim !== "select") return false;
+  const [condition, , otherwise] = body.args as readonly [Scalar, Scalar, Scalar];
+  if (otherwise.kind !== "const" || otherwise.value !== 0) return false;
+  const todo = [condition];
+  for (let c = todo.pop(); c; c = todo.pop()) {
+    if (c.kind !== "call") continue;
+    if (c.prim === "and") todo.push(...c.args);
+    const hot = c.prim === "eq" && c.args.some((a) => a.kind === "index" && a.axis in n.axes);
+    // Two indices equal, each of its own loop, are no data.
+    if (hot && c.args.some((a) => terms([a]).some((t) => t.kind === "arg"))) return true;
+  }
+  return false;
+}
+
 /** Follows each fold through its only users, maps over the same axes, and moves its memory to the last of them. */
 function epilogues(
   r: Regions,
@@ -254,7 +273,7 @@ function epilogues(
     r.home.get(u) === r.home.get(n) &&
     !taken.has(u);
   for (const n of r.order) {
-    if (n.op !== "fold" || n.args.length !== 1 || pinned.has(n) || !stored.has(n) || tiled.folds.has(n)) continue;
+    if (n.op !== "fold" || n.args.length !== 1 || pinned.has(n) || !stored.has(n) || tiled.folds.has(n) || addsWhereChosen(n)) continue;
     let last: Node = n;
     const chain: Node[] = [];
     for (let u = onlyUser(last); u && hostable(u, n) && !tiled.near.has(u) && !tiled.inline.has(u); u = onlyUser(last)) {

@@ -162,5 +162,33 @@ export type Nest =
 /** The program: nests in order with a barrier after each, and counted loops around them. */
 export type Step =
   | { readonly step: "nest"; readonly nest: Nest }
-  /** `v` is the counter's variable: 0 … count−1, or downwards. */
-  | { readonly step: "loop"; readonly v: string; readonly count: number; readonly reverse: boolean; readonly body: readonly Step[] };
+  /** `v` is the counter's variable: 0 … count−1, or downwards. With `blocks` its turns are blocks of rows, and count is
+   *  that of the greatest extent. */
+  | {
+      readonly step: "loop";
+      readonly v: string;
+      readonly count: number;
+      readonly reverse: boolean;
+      readonly body: readonly Step[];
+      readonly blocks?: Blocks;
+    };
+
+/** Turn v of a loop has rows [v·size, v·size + size) of the whole extent (blocks.ts). */
+export interface Blocks {
+  /** Of all rows. There is one turn at least: a sum of nothing is written in it. */
+  readonly extent: Extent;
+  readonly size: number;
+  readonly spans: readonly RowSpan[];
+}
+/** Rows [lo, size + hi) of each block, where they are rows at all: what a nest runs over that is needed further than the
+ *  block, since a later one reads neighbouring rows. */
+export interface RowSpan {
+  /** Variable: the first of these rows. */
+  readonly start: string;
+  /** Variable: how many rows before the first of all were cut off; null where lo is 0. */
+  readonly skip: string | null;
+  /** How many there are in this turn: a number where all turns are alike, else an extent that the loop sets. */
+  readonly rows: Extent;
+  readonly lo: number;
+  readonly hi: number;
+}

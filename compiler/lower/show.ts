@@ -1,7 +1,7 @@
 // Plans as text: what `explain` shows of the stage between graph and loops.
 import { showExtent } from "../../dsl/build.js";
 import type { Plan } from "../plan.js";
-import type { Buffer, Expr } from "./expr.js";
+import { type Buffer, type Expr, extentVar } from "./expr.js";
 import { bytesOf } from "./memory.js";
 import type { Axis, Nest, Stage, Step, Store } from "./nest.js";
 
@@ -113,11 +113,18 @@ function showTiles(n: Nest & { form: "tiles" }): readonly string[] {
 }
 export const showBuffer = (b: Buffer): string => `${b.name}: ${b.dtype} [${b.axes.map((a) => `${a.name}: ${showExtent(a.extent)}`).join(", ")}]`;
 
+/** Spans by the variables that hold where they start, how many rows they have, and what was cut off before. */
+function showLoop({ v, count, reverse, blocks }: Extract<Step, { step: "loop" }>): string {
+  if (!blocks) return `repeat ${v} < ${count}${reverse ? " reversed" : ""}`;
+  const spans = blocks.spans.map(({ start, skip, rows, lo, hi }) => {
+    const reach = lo === 0 && hi === 0 ? "" : ` and ${-lo} before, ${hi} behind${skip === null ? "" : ` (${skip}: not there)`}`;
+    return `${showExpr(extentVar(rows))} from ${start}${reach}`;
+  });
+  return `repeat ${v} for blocks of ${blocks.size} rows of ${showExtent(blocks.extent)}: ${spans.join("; ")}`;
+}
 export function showSteps(steps: readonly Step[], indent = ""): readonly string[] {
   return steps.flatMap((s) =>
-    s.step === "nest"
-      ? showNest(s.nest).map((l) => indent + l)
-      : [`${indent}repeat ${s.v} < ${s.count}${s.reverse ? " reversed" : ""}`, ...showSteps(s.body, `${indent}  `)],
+    s.step === "nest" ? showNest(s.nest).map((l) => indent + l) : [`${indent}${showLoop(s)}`, ...showSteps(s.body, `${indent}  `)],
   );
 }
 export function showPlan(p: Plan): string {

@@ -6,12 +6,14 @@
 //   temporaries have a place, and are written before they are read
 
 import type { Plan } from "../plan.js";
-import { type Buffer, type Expr, extentVar, maxOf, partsOf } from "./expr.js";
+import { type Buffer, type Expr, extentVar, maxOf, partsOf, variable } from "./expr.js";
 import { variables } from "./form.js";
+import { isub, substituted } from "./ints.js";
 import { axesOf, expressionsOf, loadsOf, storesOf } from "./memory.js";
-import type { Monoid, Nest, Step } from "./nest.js";
+import type { Blocks, Monoid, Nest, Step } from "./nest.js";
 import { type Range, rangeOf } from "./ranges.js";
 import { showExpr } from "./show.js";
+import { turnRanges } from "./turns.js";
 
 export class PlanBug extends Error {
   override readonly name = "PlanBug";
@@ -27,22 +29,37 @@ export function verifyPlan(plan: Plan): void {
   const written = new Set(plan.buffers.filter((b) => b.role !== "temp" && b.role !== "output"));
   for (const b of plan.buffers)
     if (b.role === "temp" && storedIn(plan.steps, b) && !plan.offsets.has(b.id)) throw new PlanBug(`temporary ${b.name} has no place`);
+  const blocks: Blocks[] = [];
   const walk = (steps: readonly Step[]): void => {
     for (const s of steps) {
       if (s.step === "loop") {
-        bounds.set(s.v, [0, Math.max(0, s.count - 1)]);
+        for (const [v, range] of turnRanges(s)) bounds.set(v, range);
+        if (s.blocks) blocks.push(s.blocks);
         walk(s.body);
-        bounds.delete(s.v);
+        if (s.blocks) blocks.pop();
+        for (const [v] of turnRanges(s)) bounds.delete(v);
         continue;
       }
       const here = new Map(bounds);
       for (const a of axesOf(s.nest)) here.set(a.v, [0, Math.max(0, maxOf(a.extent) - 1)]);
-      verifyNest(s.nest, here, known, written);
+      verifyNest(s.nest, here, known, written, wholeRows(s.nest, blocks));
       for (const st of storesOf(s.nest)) written.add(st.buffer);
     }
   };
   walk(plan.steps);
 }
+
+/** By an axis that runs over rows of a block: where they start, and the bounds of all rows. */
+type WholeRows = ReadonlyMap<string, { readonly start: Expr; readonly all: Range }>;
+const wholeRows = (n: Nest, blocks: readonly Blocks[]): WholeRows =>
+  new Map(
+    blocks.flatMap(({ spans, extent }) =>
+      axesOf(n).flatMap((a) => {
+        const span = typeof a.extent === "number" ? undefined : spans.find((s) => s.rows === a.extent);
+        return span ? [[a.v, { start: variable(span.start), all: [0, Math.max(0, maxOf(extent) - 1)] as Range }] as const] : [];
+      }),
+    ),
+  );
 
 const storedIn = (steps: readonly Step[], b: Buffer): boolean =>
   steps.some((s) => (s.step === "loop" ? storedIn(s.body, b) : storesOf(s.nest).some((st) => st.buffer === b)));
@@ -63,7 +80,7 @@ function localsOf(n: Nest): ReadonlySet<string> {
   return new Set(n.stages.flatMap((s) => (s.stage === "map" ? [] : [...s.bind, ...s.monoid.names.flatMap((c) => [`x.${c}`, `y.${c}`])])));
 }
 
-function verifyNest(n: Nest, bounds: ReadonlyMap<string, Range>, known: ReadonlySet<Buffer>, written: ReadonlySet<Buffer>): void {
+function verifyNest(n: Nest, bounds: ReadonlyMap<string, Range>, known: ReadonlySet<Buffer>, written: ReadonlySet<Buffer>, rows: WholeRows): void {
   const fail = (what: string): never => {
     throw new PlanBug(`kernel ${n.name}: ${what}`);
   };
@@ -81,13 +98,17 @@ function verifyNest(n: Nest, bounds: ReadonlyMap<string, Range>, known: Readonly
   /** Along an axis of no elements nothing is read. */
   const empty = new Set(axesOf(n).flatMap((a) => (maxOf(a.extent) === 0 ? [a.v] : [])));
   const idle = (e: Expr) => empty.size > 0 && [...variables(e)].some((v) => empty.has(v));
+  // A row of a block is a row of all: start + v is one number there.
+  const inAll = new Map([...bounds, ...[...rows].map(([v, { all }]) => [v, all] as const)]);
+  const amongAll = (e: Expr): Expr => substituted(e, new Map([...rows].map(([v, { start }]) => [v, isub(variable(v), start)])));
   const access = (b: Buffer, index: readonly Expr[], guarded: boolean) => {
     if (!known.has(b)) fail(`buffer ${b.name} is not of this plan`);
     if (index.length !== b.axes.length) fail(`${b.name} has ${b.axes.length} axes and is indexed by ${index.length}`);
     index.forEach((e, i) => {
       const max = maxOf((b.axes[i] as (typeof b.axes)[number]).extent);
       if (e.type !== "int") fail(`${b.name} is indexed by ${e.type} ${showExpr(e)}`);
-      const [lo, hi] = rangeOf(e, bounds);
+      let [lo, hi] = rangeOf(e, bounds);
+      if (!guarded && (lo < 0 || hi >= max)) [lo, hi] = rangeOf(amongAll(e), inAll);
       if (!guarded && max > 0 && !idle(e) && (lo < 0 || hi >= max)) fail(`${b.name}: index ${showExpr(e)} is in [${lo}, ${hi}], the axis has ${max}`);
     });
   };

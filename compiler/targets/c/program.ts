@@ -7,12 +7,14 @@
 // `buffers` holds one pointer per `bufferOrder` entry, `extents` the run-time extents in the plan's order, `scratch` this
 // thread's own `scratchBytesPerThread` bytes, 64-byte aligned. Where barriers stand, lower/barriers.ts decides.
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
+import type { Extent } from "../../../dsl/node.js";
 import { exprsOf, type Kernel, statements } from "../../loop/ir.js";
 import { scheduled } from "../../loop/recipes/index.js";
 import { type Interval, termsOf } from "../../loop/terms.js";
 import { type Event, walkOf } from "../../lower/barriers.js";
 import { type Buffer, extentVar } from "../../lower/expr.js";
-import type { Nest, Step } from "../../lower/nest.js";
+import type { Blocks, Nest, Step } from "../../lower/nest.js";
+import { loopsOf, turnRanges } from "../../lower/turns.js";
 import type { Plan } from "../../plan.js";
 import type { Target, TargetError } from "../target.js";
 import { cLimits } from "./limits.js";
@@ -66,7 +68,7 @@ export function printed(plan: Plan, names: "numbers" | "readable"): Either<Targe
     outer.set(v.name, { lo: 0, hi: e.max });
     extents.set(v.name, i);
   });
-  counters(plan.steps, outer);
+  for (const s of loopsOf(plan.steps)) for (const [v, [lo, hi]] of turnRanges(s)) outer.set(v, { lo, hi });
   const calls = new Map<Nest, Call>();
   const unique = new Map<string, { readonly name: string; readonly printed: PrintedKernel }>();
   const all: Kernel[] = [];
@@ -125,14 +127,6 @@ const clock = `#define _POSIX_C_SOURCE 199309L
 #include <time.h>
 static inline double microseconds(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec * 1e6 + t.tv_nsec * 1e-3; }`;
 
-function counters(steps: readonly Step[], outer: Map<string, Interval>) {
-  const stack = [...steps];
-  for (let s = stack.pop(); s; s = stack.pop()) {
-    if (s.step === "nest") continue;
-    outer.set(s.v, { lo: 0, hi: Math.max(0, s.count - 1) });
-    stack.push(...s.body);
-  }
-}
 function nestsOf(steps: readonly Step[]): readonly Nest[] {
   const out: Nest[] = [];
   const stack = [...steps].reverse();
@@ -155,6 +149,28 @@ function spread(sources: readonly string[]): readonly (readonly string[])[] {
   return groups.map((g) => g.sources);
 }
 
+const sizeIn = (extents: ReadonlyMap<string, number>, e: Extent): string => {
+  const v = extentVar(e);
+  return v.kind === "num" ? String(v.value) : v.kind === "var" ? `extents[${extents.get(v.name)}]` : "0";
+};
+/** Declares what a turn's nests read, and names it: where each span of rows starts, what was cut off before, how many are left. */
+function turnOf(blocks: Blocks, counter: string, total: string, names: Map<string, string>): readonly string[] {
+  return blocks.spans.flatMap(({ start, skip, rows, lo, hi }, k) => {
+    const [first, from] = [`${counter}_row${k}`, `${counter}_start${k}`];
+    const out = [`const int32_t ${first} = ${counter} * ${blocks.size}${lo === 0 ? "" : ` - ${-lo}`};`];
+    if (skip === null) names.set(start, first);
+    else {
+      names.set(start, from).set(skip, `${counter}_skip${k}`);
+      out.push(`const int32_t ${from} = ${first} < 0 ? 0 : ${first}, ${counter}_skip${k} = ${from} - ${first};`);
+    }
+    const own = extentVar(rows);
+    if (own.kind !== "var") return out;
+    const [end, left] = [`${first} + ${blocks.size + hi - lo}`, `${counter}_rows${k}`];
+    names.set(own.name, left);
+    return [...out, `const int32_t ${left} = (${end} < ${total} ? ${end} : ${total}) - ${names.get(start)};`];
+  });
+}
+
 /** `mallard_main`: the calls in order, with barriers between. */
 export function mainFunction(plan: Plan, { calls, extents }: Printed): string {
   const place = new Map(plan.buffers.map((b, i) => [b, i]));
@@ -175,8 +191,15 @@ export function mainFunction(plan: Plan, { calls, extents }: Printed): string {
         return;
       case "enter": {
         const i = `i${counterNames.size}`;
-        const { v, count, reverse } = e.loop;
+        const { v, count, reverse, blocks } = e.loop;
         counterNames.set(v, i);
+        if (blocks) {
+          const total = sizeIn(extents, blocks.extent);
+          lines.push(`${indent}for (int32_t ${i} = 0; ${i} == 0 || ${i} * ${blocks.size} < ${total}; ${i}++) {`);
+          indent += "  ";
+          for (const line of turnOf(blocks, i, total, counterNames)) lines.push(indent + line);
+          return;
+        }
         const head = reverse ? `for (int32_t ${i} = ${count - 1}; ${i} >= 0; ${i}--) {` : `for (int32_t ${i} = 0; ${i} < ${count}; ${i}++) {`;
         lines.push(indent + head);
         indent += "  ";
