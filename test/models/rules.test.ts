@@ -96,6 +96,7 @@ const STEPS = 6;
 const devices: readonly { readonly device: DeviceName; readonly relative: number; readonly missing: boolean }[] = [
   { device: "js", relative: 1e-11, missing: false },
   { device: "native", relative: 2e-4, missing: !(await needs("compiler")) },
+  { device: "gpujs", relative: 2e-4, missing: !(await needs("gpu.js")) },
 ];
 describe.each(devices)("on $device", ({ device, relative, missing }) => {
   test.skipIf(missing).each(device === "js" ? [false, true] : [true])("every rule; rates by head: %s", async (rated) => {
