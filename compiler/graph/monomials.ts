@@ -8,7 +8,7 @@ import { call, constant, type Scalar, substitute, terms } from "../../dsl/scalar
 import { show } from "../../dsl/scalar-show.js";
 import { simplify } from "../../dsl/scalar-simplify.js";
 import { describeNode, GraphError } from "./error.js";
-import { asBounded, factor, jointly, noBound, type Path, path, refuse, times } from "./paths.js";
+import { asBounded, factor, jointly, noBound, type Path, path, refuse, times } from "./path.js";
 
 interface Term {
   readonly scale: number;

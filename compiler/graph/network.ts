@@ -11,7 +11,7 @@
 // (every sum has two holders that do not only scale, or one and a vector of ones whose norm √n the path's number has);
 // where a factor joins blocks, its norm as a multilinear form on one vector a block, which any of its operator norms
 // between these groups bounds.
-import type { Factor, Path } from "./paths.js";
+import type { Factor, Path } from "./path.js";
 
 /** The path at the end of the walk: without joints, each factor with its sides and whether it only scales. */
 export function finished(p: Path): Path {

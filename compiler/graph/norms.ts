@@ -3,7 +3,7 @@ import { carry, fold, loop as makeLoop } from "../../dsl/build.js";
 import { freshAxis, lift, rename, sumOver, zero } from "../../dsl/derivative/terms.js";
 import type { MonoidBody, Node, RateNode } from "../../dsl/node.js";
 import { arg, call, constant, index } from "../../dsl/scalar.js";
-import type { Factor } from "./paths.js";
+import type { Factor } from "./path.js";
 
 const square = call("mul", arg("w"), arg("w"));
 export const greatest: MonoidBody = {

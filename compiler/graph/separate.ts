@@ -13,7 +13,7 @@ import type { Node, Shape } from "../../dsl/node.js";
 import { arg, call, constant, index, type Scalar, terms } from "../../dsl/scalar.js";
 import { joinedIndex, partIndices, viewBy } from "../../dsl/view.js";
 import { maxOver } from "./norms.js";
-import type { Factor } from "./paths.js";
+import type { Factor } from "./path.js";
 
 export interface Separation {
   /** The index along an axis of the factor's tensor, by the parameter's. */
