@@ -2,14 +2,15 @@
 import type { Norm, PathFormula, Product, RateFormula } from "./formulas.js";
 
 const whole = (x: number): number | null => (x >= 1 && x < 1e12 && Math.abs(x - Math.round(x)) < 1e-9 * x ? Math.round(x) : null);
-/** 0.125 is 1/8, 0.3535… is 1/sqrt(8). */
+/** 0.125 is 1/8, 0.3535… is 1/sqrt(8), 3.333… is 1/0.3. */
 export function number(c: number): string {
   if (c === 0 || !Number.isFinite(c)) return String(c);
   const root = (square: number) => (whole(Math.sqrt(square)) === null ? `sqrt(${square})` : String(whole(Math.sqrt(square))));
   const [up, down] = [whole(c * c), whole(1 / (c * c))];
   if (up !== null) return root(up);
   if (down !== null) return `1/${root(down)}`;
-  return String(Number(c.toPrecision(6)));
+  const [plain, inverse] = [String(Number(c.toPrecision(12))), String(Number((1 / c).toPrecision(12)))];
+  return inverse.length < plain.length ? `1/${inverse}` : plain;
 }
 /** What an extremum was taken over has a name of its own (compiler/graph/paths.ts, chosen). */
 const axesText = (axes: readonly string[]): string => axes.map((a) => a.replace(/_any\d+_\d+$/, "'")).join(", ");
