@@ -2,6 +2,7 @@
 // What needs files or processes is in index.ts alone.
 export * from "./dsl/index.js";
 export { CompileError } from "./runtime/backend.js";
+export { type Decoding, type DecodingOptions, decoding, type LanguageDecoder } from "./runtime/decoding.js";
 export type { HostArray } from "./runtime/device.js";
 export type { DeviceName, DeviceOptions } from "./runtime/devices/index.js";
 export { DeviceError } from "./runtime/errors.js";

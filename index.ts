@@ -6,6 +6,7 @@ export type { LogitModel, ModelInput } from "./runtime/check/logit-model.js";
 export type { AnyOptimizer, LogitOptions, LogitWeight } from "./runtime/check/logit-programs.js";
 export { type LogitCase, type LogitOutcome, LogitTrials, type Met } from "./runtime/check/logits.js";
 export { type ExtentsByName, type Range, randomNumbers } from "./runtime/check/values.js";
+export { type Decoding, type DecodingOptions, decoding, type LanguageDecoder } from "./runtime/decoding.js";
 export {
   type BoundsText,
   boundsOf,

@@ -25,6 +25,8 @@ export interface Decoding extends TimeNames {
   readonly count: Leaf;
   /** Positions that a cache holds. */
   readonly capacity: number;
+  /** What the caches' names begin with: "cache" unless said. */
+  readonly name?: string;
   /** What stands for each input that has an axis of time. */
   readonly inputs: ReadonlyMap<Leaf, Leaf>;
 }
@@ -300,7 +302,7 @@ class Transform {
       ...stacked,
       ...Object.fromEntries(Object.entries(n.axes).map(([a, e]): [string, Extent] => [a, a === axis ? this.d.capacity : e])),
     });
-    const name = `cache.${this.#names++}`;
+    const name = `${this.d.name ?? "cache"}.${this.#names++}`;
     const leaf = build.leaf("state", name, sized(loop ? { [loop.axis]: loop.count } : {}), n.dtype);
     const slice = loop ? build.leaf("bound", name, sized({}), n.dtype) : undefined;
     const old = slice ?? leaf;

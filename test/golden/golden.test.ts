@@ -30,7 +30,7 @@ describe.each(SEEDS)("%s", (seed) => {
         await follow("js", { name, doc, tensors: await weightsOf(seed, name), runs, bar: 1e-8, forward });
       });
     });
-    test.skipIf(uncompiled)("natively, all runs side by side", async () => {
+    test.skipIf(uncompiled)("natively, all runs side by side", { timeout: 600_000 }, async () => {
       const doc = golden(seed, name);
       expect(doc.runs.map(nameOf)).toEqual(all(name));
       await follow("native", {
