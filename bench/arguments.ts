@@ -3,7 +3,9 @@ import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { type Either, left, right } from "fp-ts/lib/Either.js";
 
-export const PARTS = ["gemm", "attention", "step", "compile"] as const;
+/** Against other systems. */
+const COMPARISONS = ["gemm", "attention", "step", "compile"] as const;
+export const PARTS = [...COMPARISONS, "quack"] as const;
 export type Part = (typeof PARTS)[number];
 export const SIZES = ["micro", "tiny", "small"] as const;
 export type Size = (typeof SIZES)[number];
@@ -23,21 +25,22 @@ export interface Arguments {
   readonly help: boolean;
 }
 
-export const HELP = `npm run bench -- [gemm|attention|step|compile|all|profile] [options]
+export const HELP = `npm run bench -- [gemm|attention|step|compile|all|quack|profile] [options]
 
   gemm      matrix products against OpenBLAS, and the machine's own peak
   attention variants of attention, forward and backward, against PyTorch's fastest form of each
   step      a training step of the decoder against PyTorch, eager and compiled
   compile   from a process's start to its first step, with an empty and a filled cache, against torch.compile
   all       these four (default)
+  quack     our own step with QuacK and with QK norm against the step with neither, for AdamW and Muon
   profile   our own step, kernel by kernel
 
   --size micro|tiny|small   the decoder (default tiny)
-  --pairs N                 rounds in which each system runs once (default 7; compile: 3)
+  --pairs N                 rounds in which each system runs once (default 7; compile: 3; quack: 40)
   --threads N               of every system (default 2, or 1 on a single core)
   --peers DIR               a Python environment with torch (DIR/bin/python); else python3 is asked
   --json                    results as JSON on standard output
-  --save                    write them to bench/RESULTS.md
+  --save                    write them to bench/RESULTS.md, in place of the section of the same command
 `;
 
 const whole = (text: string, least: number, most: number): number | null =>
@@ -72,7 +75,7 @@ export function readArguments(argv: readonly string[]): Either<string, Arguments
     const { json, save, help } = values;
     if (save && what === "profile") return left("--save keeps comparisons; profile has none");
     return right({
-      parts: part ? [part] : [...PARTS],
+      parts: part ? [part] : [...COMPARISONS],
       profile: what === "profile",
       size,
       pairs,

@@ -1,5 +1,5 @@
 // `npm run bench`: how fast Mallard is on this machine, beside the systems that a user could take instead.
-import { writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isLeft } from "fp-ts/lib/Either.js";
 import { type Arguments, HELP, type Part, readArguments } from "./arguments.js";
@@ -9,10 +9,11 @@ import { gemm } from "./gemm.js";
 import type { Context, Outcome } from "./parts.js";
 import { ROOT } from "./peers.js";
 import { profile, profileText } from "./profile.js";
-import { asMarkdown, asText, load, machine, type Report } from "./results.js";
+import { quack } from "./quack.js";
+import { asMarkdown, asText, load, machine, type Report, withSection } from "./results.js";
 import { step } from "./step.js";
 
-const parts: Readonly<Record<Part, (c: Context) => Promise<Outcome>>> = { gemm, attention, step, compile };
+const parts: Readonly<Record<Part, (c: Context) => Promise<Outcome>>> = { gemm, attention, step, compile, quack };
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
 async function run(args: Arguments): Promise<void> {
@@ -43,7 +44,7 @@ async function run(args: Arguments): Promise<void> {
   if (!args.save) return;
   const file = join(ROOT, "bench/RESULTS.md");
   const command = ["npm run bench --", args.parts.length === 1 ? args.parts[0] : "all", `--size ${args.size}`].join(" ");
-  writeFileSync(file, asMarkdown(report, new Date(), command));
+  writeFileSync(file, withSection(existsSync(file) ? readFileSync(file, "utf8") : "", asMarkdown(report, new Date(), command)));
   process.stderr.write(`saved to ${file}\n`);
 }
 

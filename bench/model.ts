@@ -14,6 +14,7 @@ import {
   mean,
   model,
   mul,
+  type Optimizer,
   type Session,
   type SessionProgram,
   startTraining,
@@ -23,7 +24,7 @@ import {
   trainingPrograms,
   weight,
 } from "../index.js";
-import { adamw, alibi, causal, documents, softCap, transformer, window } from "../models/index.js";
+import { adamw, alibi, causal, documents, muonWithAdamW, quack, softCap, transformer, window } from "../models/index.js";
 import type { ModelConfig } from "../trainer.js";
 import type { AttentionSizes, AttentionVariant } from "./peers.js";
 
@@ -33,23 +34,41 @@ type Leaf = TrainingPrograms["params"][number];
 const nodeOf = (t: AnyTensor): Node => t as unknown as Node;
 const leafOf = (t: AnyTensor): Leaf => t as unknown as Leaf;
 
+export type StepRule = "adamw" | "muon";
+/** What the step does about growing logits: nothing, QuacK by either norm, RMS norms of queries and keys. */
+export type StepKind = "none" | "frobenius" | "spectral" | "qk-norm";
+export interface StepOptions {
+  readonly profile?: boolean;
+  readonly rule?: StepRule;
+  readonly kind?: StepKind;
+}
+const rules: Readonly<Record<StepRule, () => Optimizer>> = {
+  adamw: () => each({ "*": adamw({ eps: 1e-8 }) }),
+  muon: () => muonWithAdamW({ adamw: { eps: 1e-8 } }),
+};
+function optimizerOf({ rule = "adamw", kind = "none" }: StepOptions): Optimizer {
+  const inner = rules[rule]();
+  // The state's type differs; the session keeps it as it is.
+  return kind === "frobenius" || kind === "spectral" ? (quack(inner, { norm: kind }) as unknown as Optimizer) : inner;
+}
+
 /** The step as a program, its weights and optimizer state at their beginning. */
-export async function openStep(session: Session, s: ModelConfig, o: { readonly profile?: boolean } = {}) {
+export async function openStep(session: Session, s: ModelConfig, o: StepOptions = {}) {
   const own = { model: s.model, layer: s.layer, head: s.head, dim: s.model / s.head, ff: s.ff, vocab: s.vocab };
-  const decoder = transformer(own);
+  const decoder = o.kind === "qk-norm" ? transformer({ ...own, qkNorm: true }) : transformer(own);
   const inputs = {
     tokens: input({ batch: s.batch, time: s.time }, "i32"),
     following: input({ batch: s.batch, time: s.time }, "i32"),
     lr: input({}),
     t: input({}),
   };
-  const loss = mean(crossEntropy(decoder.apply(decoder.params, { tokens: inputs.tokens }), inputs.following, "vocab"), "batch", "time");
+  const loss = mean(crossEntropy(decoder.bound({ tokens: inputs.tokens }), inputs.following, "vocab"), "batch", "time");
   const programs = trainingPrograms({
     name: "bench_step",
     params: decoder.params,
     inputs: inputLeaves(inputs),
     loss: nodeOf(loss),
-    optimizer: each({ "*": adamw({ eps: 1e-8 }) }),
+    optimizer: optimizerOf(o),
     lr: nodeOf(inputs.lr),
     t: nodeOf(inputs.t),
   });

@@ -4,8 +4,8 @@ import type { Showing } from "./contestant.js";
 import { median, type Ratio, ratioOf } from "./statistics.js";
 
 export interface Bar {
-  /** What the limit is on. */
-  readonly on: "ratio" | "ours";
+  /** What the limit is on; upper: the upper end of the ratio's interval. */
+  readonly on: "ratio" | "ours" | "upper";
   readonly limit: number;
   readonly met: boolean;
 }
@@ -45,7 +45,7 @@ export function row(
 ): Row {
   const { ours, theirs, bar, ...same } = x;
   const ratio = theirs ? ratioOf(ours.medians, theirs.medians) : null;
-  const judged = bar && (bar.on === "ours" ? median(ours.medians) : ratio?.median);
+  const judged = bar && { ours: median(ours.medians), ratio: ratio?.median, upper: ratio?.interval?.high }[bar.on];
   const best = ({ all }: Showing) => all.reduce((a, b) => (x.better === "more" ? Math.max(a, b) : Math.min(a, b)));
   return {
     ...same,
@@ -58,14 +58,21 @@ export function row(
 }
 
 export const digits = (x: number): string => (x >= 100 ? x.toFixed(0) : x >= 10 ? x.toFixed(1) : x.toFixed(2));
+/** With enough pairs for a third decimal to mean something, the interval of the median too. */
+const ratioText = ({ median, min, max, pairs, interval }: Ratio): string =>
+  interval && pairs >= 20
+    ? `${median.toFixed(3)} [${interval.low.toFixed(3)}–${interval.high.toFixed(3)}] (${min.toFixed(2)}–${max.toFixed(2)})`
+    : `${median.toFixed(2)} (${min.toFixed(2)}–${max.toFixed(2)})`;
 const cells = (r: Row): readonly string[] => [
   r.what,
   `${digits(r.ours)} ${r.unit}`,
   r.against,
   r.theirs === null ? "" : `${digits(r.theirs)} ${r.unit}`,
-  r.ratio ? `${r.ratio.median.toFixed(2)} (${r.ratio.min.toFixed(2)}–${r.ratio.max.toFixed(2)})` : "",
+  r.ratio ? ratioText(r.ratio) : "",
   r.best ? `${r.best.ratio.toFixed(2)} (${digits(r.best.ours)} / ${digits(r.best.theirs)})` : "",
-  r.bar ? `${r.better === "more" ? "≥" : "≤"} ${r.bar.limit}${r.bar.on === "ours" ? ` ${r.unit}` : ""}: ${r.bar.met ? "met" : "missed"}` : "",
+  r.bar
+    ? `${r.bar.on === "upper" ? "interval " : ""}${r.better === "more" ? "≥" : "≤"} ${r.bar.limit}${r.bar.on === "ours" ? ` ${r.unit}` : ""}: ${r.bar.met ? "met" : "missed"}`
+    : "",
 ];
 const HEAD = ["", "Mallard", "against", "", "ratio, median (range)", "best/best", "wanted"];
 
@@ -80,6 +87,7 @@ export function columns(head: readonly string[], rows: readonly (readonly string
 }
 const CONDITIONS = [
   "Ratios are Mallard's figure over the other's, of slices that ran one right after the other in changing order: on a shared machine only they hold.",
+  "[…]: 95 % interval of the median ratio, by order statistics (the sign test's); in parentheses the least and greatest ratio.",
   "best/best: of the best single runs. Where other work shares the cores, threads that spin at barriers lose more than others, and this is the fairer ratio.",
   "GFLOP/s: more is better. ms and s: less is better.",
 ];
@@ -95,11 +103,12 @@ export const asText = (r: Report): string =>
     ...r.notes,
   ].join("\n");
 
+/** A section of the results' document. */
 export const asMarkdown = (r: Report, when: Date, command: string): string =>
   [
-    "# Measured speed",
+    `## ${command}`,
     "",
-    `\`${command}\`, ${when.toISOString().slice(0, 10)}, ${r.machine}, ${r.threads} thread${r.threads === 1 ? "" : "s"}; ${r.load}.`,
+    `${when.toISOString().slice(0, 10)}, ${r.machine}, ${r.threads} thread${r.threads === 1 ? "" : "s"}; ${r.load}.`,
     "",
     ...r.systems.map((s) => `- ${s}`),
     "",
@@ -112,6 +121,17 @@ export const asMarkdown = (r: Report, when: Date, command: string): string =>
     ...r.notes.map((n) => `- ${n}`),
     "",
   ].join("\n");
+
+const TITLE = "# Measured speed";
+/** The document with this section in place of the one of the same command, or behind the others. */
+export function withSection(document: string, section: string): string {
+  const sections = document.split(/^(?=## )/m).filter((s) => s.startsWith("## "));
+  const heading = (s: string) => s.slice(0, s.indexOf("\n"));
+  const at = sections.findIndex((s) => heading(s) === heading(section));
+  if (at < 0) sections.push(section);
+  else sections[at] = section;
+  return [TITLE, "", ...sections.map((s) => `${s.trimEnd()}\n`)].join("\n");
+}
 
 /** The load average before anything is measured, and what it means for the figures: more than half a core is busy. */
 export function load(average = loadavg()[0] ?? 0): string {

@@ -13,12 +13,29 @@ export interface Ratio {
   readonly min: number;
   readonly max: number;
   readonly pairs: number;
+  /** 95 % interval of the median. */
+  readonly interval: ReturnType<typeof medianInterval>;
 }
 /** Pair by pair: the first's figure in units of the second's. */
 export function ratioOf(ours: readonly number[], theirs: readonly number[]): Ratio {
   if (ours.length !== theirs.length || ours.length === 0) throw new Error(`${ours.length} figures cannot be paired with ${theirs.length}`);
   const ratios = ours.map((x, i) => x / (theirs[i] as number));
-  return { median: median(ratios), min: Math.min(...ratios), max: Math.max(...ratios), pairs: ratios.length };
+  return { median: median(ratios), min: Math.min(...ratios), max: Math.max(...ratios), pairs: ratios.length, interval: medianInterval(ratios) };
+}
+
+/** The 95 % interval of the median that needs no assumption about the figures (the sign test's): of n sorted values the
+ *  k-th from either end, where fewer than k of n fair coins fall on one side with probability 2.5 % at most. Null for
+ *  fewer than six values, which give none. */
+export function medianInterval(xs: readonly number[]): { readonly low: number; readonly high: number } | null {
+  const s = [...xs].sort((a, b) => a - b);
+  const n = s.length;
+  let below = 0;
+  let k = 0;
+  for (let coins = 0.5 ** n; below + coins <= 0.025; coins *= (n - k + 1) / k) {
+    below += coins;
+    k++;
+  }
+  return k === 0 ? null : { low: s[k - 1] as number, high: s[n - k] as number };
 }
 
 /** The order in which `count` systems take their turns in a round: each goes first in turn, and neighbours change

@@ -4,8 +4,8 @@ import { describe, expect, test } from "vitest";
 import { readArguments } from "../../bench/arguments.js";
 import { type Contestant, Lines, peer, rounds } from "../../bench/contestant.js";
 import { present } from "../../bench/peers.js";
-import { asMarkdown, asText, columns, digits, load, type Report, row } from "../../bench/results.js";
-import { median, ratioOf, turns } from "../../bench/statistics.js";
+import { asMarkdown, asText, columns, digits, load, type Report, row, withSection } from "../../bench/results.js";
+import { median, medianInterval, ratioOf, turns } from "../../bench/statistics.js";
 
 describe("statistics", () => {
   test("median of odd, even and no values", () => {
@@ -14,9 +14,21 @@ describe("statistics", () => {
     expect(median([])).toBeNaN();
   });
   test("ratios are taken pair by pair: what slows both cancels out", () => {
-    expect(ratioOf([2, 20, 200], [1, 10, 100])).toEqual({ median: 2, min: 2, max: 2, pairs: 3 });
-    expect(ratioOf([1, 3], [2, 2])).toEqual({ median: 1, min: 0.5, max: 1.5, pairs: 2 });
+    expect(ratioOf([2, 20, 200], [1, 10, 100])).toEqual({ median: 2, min: 2, max: 2, pairs: 3, interval: null });
+    expect(ratioOf([1, 3], [2, 2])).toEqual({ median: 1, min: 0.5, max: 1.5, pairs: 2, interval: null });
     expect(() => ratioOf([1], [])).toThrow("cannot be paired");
+  });
+  test("the median's interval: the k-th from either end by the binomial tail, as tables of the sign test have it", () => {
+    const upTo = (n: number) => Array.from({ length: n }, (_, i) => ((i * 7) % n) + 1); // 1 … n in another order
+    for (const [n, k] of [
+      [6, 1],
+      [10, 2],
+      [20, 6],
+      [41, 14],
+      [100, 40],
+    ] as const)
+      expect(medianInterval(upTo(n))).toEqual({ low: k, high: n + 1 - k });
+    expect(medianInterval(upTo(5))).toBeNull();
   });
   test("everyone goes in every round, first and last as often, and after each of the others", () => {
     const order = Array.from({ length: 6 }, (_, r) => turns(3, r));
@@ -73,6 +85,21 @@ describe("results", () => {
     const time = { ...speed, unit: "ms", better: "less" } as const;
     expect(row({ ...time, ours: of(14), theirs: of(10), bar: { on: "ratio", limit: 1.5 } }).bar?.met).toBe(true);
     expect(row({ ...time, ours: of(16), theirs: of(10), bar: { on: "ratio", limit: 1.5 } }).bar?.met).toBe(false);
+  });
+  test("a bar on the interval's upper end", () => {
+    const time = { ...speed, unit: "ms", better: "less" } as const;
+    const some = (last: number) => of(...Array.from({ length: 20 }, (_, i) => (i < 12 ? 1 : last)));
+    const ones = of(...Array.from({ length: 20 }, () => 1));
+    expect(row({ ...time, ours: some(1.02), theirs: ones, bar: { on: "upper", limit: 1.03 } }).bar?.met).toBe(true);
+    expect(row({ ...time, ours: some(1.05), theirs: ones, bar: { on: "upper", limit: 1.03 } }).bar?.met).toBe(false);
+    expect(row({ ...time, ours: of(1), theirs: of(1), bar: { on: "upper", limit: 1.03 } }).bar).toBeNull();
+  });
+  test("a saved section takes the place of the one of the same command, others stay", () => {
+    const [one, two] = ["## a\n\nfirst\n", "## b\n\n| x |\n"];
+    const both = withSection(withSection("", one), two);
+    expect(both).toBe("# Measured speed\n\n## a\n\nfirst\n\n## b\n\n| x |\n");
+    expect(withSection(both, "## a\n\nagain\n")).toBe("# Measured speed\n\n## a\n\nagain\n\n## b\n\n| x |\n");
+    expect(withSection(both, two)).toBe(both);
   });
   test("a bar on our own figure needs no peer; one on a ratio cannot be judged without", () => {
     const time = { ...speed, unit: "s", better: "less" } as const;
