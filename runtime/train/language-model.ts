@@ -4,7 +4,6 @@
 import { isLeft, right } from "fp-ts/lib/Either.js";
 import { maxOf } from "../../compiler/lower/expr.js";
 import type { Step } from "../../compiler/lower/nest.js";
-import { runGraphPasses } from "../../compiler/pipeline.js";
 import * as build from "../../dsl/build.js";
 import { ordered } from "../../dsl/derivative/terms.js";
 import {
@@ -22,9 +21,9 @@ import {
   type Tree,
   zipTree,
 } from "../../dsl/index.js";
-import { type Leaf, type Node, UpTo } from "../../dsl/node.js";
+import type { Leaf, Node } from "../../dsl/node.js";
 import { iterate } from "../../dsl/repeat.js";
-import { arg, call, constant } from "../../dsl/scalar.js";
+import { constant } from "../../dsl/scalar.js";
 import { handle, nodeOf } from "../../dsl/tensor.js";
 import { mapLeaves } from "../../dsl/tree.js";
 import { CompileError } from "../backend.js";
@@ -266,7 +265,7 @@ class LanguageModel implements TrainingProgram {
 
   // ── decoding ───────────────────────────────────────────────────────────────────────────────────────
   #decoding(): Promise<SessionProgram> {
-    return this.#once("decode", () => this.session.program(decodingProgram((tokens) => this.#decoder.bound({ tokens }), this.config.time).spec));
+    return this.#once("decode", () => this.session.program(decodingProgram(this.#decoder.bound, this.config.time).spec));
   }
   async decode(tokens: Int32Array, at: number): Promise<Float32Array> {
     const program = await this.#decoding();
