@@ -4,6 +4,8 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { expect, test } from "vitest";
+import { interventionOf } from "../../cli/language-model.js";
+import { ATTENTIONS, INTERVENTIONS, OPTIMIZERS, SCHEDULES } from "../../trainer.js";
 import { temporary } from "../train/fixtures.js";
 import { root } from "./mallard.js";
 
@@ -36,6 +38,7 @@ test("the code of every page type-checks", () => {
       paths: {
         "@mallard-lang/mallard": [join(root, "index.ts")],
         "@mallard-lang/mallard/models": [join(root, "models/index.ts")],
+        "@mallard-lang/mallard/testing": [join(root, "testing.ts")],
         "@mallard-lang/mallard/vite": [join(root, "vite/index.ts")],
       },
     },
@@ -60,4 +63,15 @@ test("links between pages lead somewhere", () => {
       expect(() => readFileSync(join(root, page, "..", target!)), `${page}: ${target}`).not.toThrow();
     }
   }
+});
+test("training.md has a row for everything that a run can name, in the words of the help", () => {
+  const rows = readFileSync(join(root, "docs/training.md"), "utf8")
+    .split("\n")
+    .filter((line) => line.startsWith("| `"));
+  const tables = [...[ATTENTIONS, OPTIMIZERS, SCHEDULES].flatMap((t) => Object.entries<{ readonly about: string }>(t))];
+  for (const [name, { about }] of [...tables, ...INTERVENTIONS.map((name) => [name, interventionOf(name)] as const)])
+    expect(
+      rows.filter((row) => new RegExp(`^\\| \`${name}\`( \\(default\\))? \\|`).test(row) && row.split(" | ")[1]?.replace(/ \|$/, "") === about),
+      name,
+    ).toHaveLength(1);
 });
