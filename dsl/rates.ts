@@ -11,10 +11,10 @@ import type { Rates } from "./rules.js";
 import { handle, nodeOf } from "./tensor.js";
 import type { Axes, Tensor } from "./types.js";
 
-/** The matrices that stand with another parameter on a path to the logits, each with its axes that separate rates; null
- *  where the logits have no bound. */
-export type Derivation = (logits: Node, o: { readonly heuristic: boolean }) => ReadonlyMap<Leaf, readonly string[]> | null;
-let derivation: Derivation = () => null;
+/** For each of the logits, the matrices that stand with another parameter on a path to them, each with its axes that
+ *  separate rates; null where the logits have no bound. */
+export type Derivation = (logits: readonly Node[], o: { readonly heuristic: boolean }) => readonly (ReadonlyMap<Leaf, readonly string[]> | null)[];
+let derivation: Derivation = (logits) => logits.map(() => null);
 /** The compiler's: which weights are on which paths. */
 export const provideDerivation = (d: Derivation): void => {
   derivation = d;
@@ -49,11 +49,12 @@ export function deriveRates(logits: readonly { readonly value: Tensor<Axes, "f32
     throw new ArgumentError(`deriveRates: the floor is ${rule.floor}`, "a number of at least 0 is wanted: the least value of a weight's norm");
   const by = new Map<Leaf, { readonly logits: Node[]; readonly axes: Set<string> }>();
   let below = 0;
-  for (const { value } of logits) {
-    const n = nodeOf(value, "deriveRates: the logits");
+  const nodes = logits.map(({ value }) => nodeOf(value, "deriveRates: the logits"));
+  const derived = derivation(nodes, rule);
+  for (const [i, n] of nodes.entries()) {
     const weights = paramsBelow(n).filter((w) => w.param && w.param.from.length + w.param.to.length > 0);
     below += weights.length;
-    for (const [w, axes] of derivation(n, rule) ?? new Map(weights.map((w) => [w, named(w, n)]))) {
+    for (const [w, axes] of derived[i] ?? new Map(weights.map((w) => [w, named(w, n)]))) {
       const known = by.get(w) ?? { logits: [], axes: new Set() };
       by.set(w, { logits: [...known.logits, n], axes: new Set([...known.axes, ...axes]) });
     }

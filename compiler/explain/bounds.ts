@@ -8,7 +8,7 @@ import type { Factor, Path } from "../graph/paths.js";
 import { pathsOfLogits } from "../graph/rates.js";
 import { read } from "../graph/read.js";
 import { order, owners } from "../graph/walk.js";
-import { type PathFormula, pathFormula, type RateFormula, rateFormula } from "./formulas.js";
+import { type PathFormula, pathFormula, type RateFormula, rateFormulas } from "./formulas.js";
 
 /** A value, by the name it has in formulas. */
 export interface Named {
@@ -48,10 +48,9 @@ export function derivedBounds(
     const names = labels.map((l) => naming(l.op === "label" ? l.inputs : []));
     const formulas = all.map((paths, i) => paths.map((p) => pathFormula(p, (names[i] as Naming).of)));
     const naming0 = naming([]);
-    const rates = params.flatMap((w) => {
-      const formula = isMatrix(w) ? rateFormula(w, all, rule.combine, (names[all.findIndex((ps) => on(w, ps))] ?? naming0).of) : null;
-      return formula ? [formula] : [];
-    });
+    const rates = params.flatMap((w) =>
+      isMatrix(w) ? rateFormulas(w, all, rule.combine, (names[all.findIndex((ps) => on(w, ps))] ?? naming0).of) : [],
+    );
     return right({
       ...rule,
       logits: logits.map(({ path, value }, i) => ({

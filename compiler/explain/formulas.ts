@@ -91,10 +91,7 @@ export type Names = (f: Factor) => string;
 const layers = (f: Factor): ReadonlySet<string> => new Set(f.weight?.param?.stacked);
 function norm(f: Factor, names: Names): Norm {
   const hidden = layers(f);
-  const index = [
-    ...Object.keys(f.tensor.axes).filter((a) => !f.contracted.has(a) && !hidden.has(a)),
-    ...[...f.picked].map(([a, i]) => `${a} = ${i}`),
-  ];
+  const index = [...Object.keys(f.tensor.axes).filter((a) => !f.contracted.has(a) && !hidden.has(a)), ...picked(f)];
   const matrix = f.weight?.param && f.weight.param.from.length + f.weight.param.to.length > 0;
   const kind = f.contracted.size === 0 ? "value" : !matrix && f.scales ? "largest" : "norm";
   return { kind, of: f.weight?.name ?? names(f), index, power: 1, ...(f.kind === "input" ? { input: true } : {}) };
@@ -104,23 +101,34 @@ export function pathFormula(p: Path, names: Names): PathFormula {
   const of = (keep: (f: Factor) => boolean) => p.factors.filter(keep).map((f) => norm(f, names));
   return { coefficient: Math.abs(p.scale), parameters: of((f) => f.weight !== null), fixed: of((f) => f.weight === null) };
 }
-/** Of a weight with partners; null for one that is alone on its paths, or on none. */
-export function rateFormula(weight: Leaf, logits: readonly (readonly Path[])[], combine: "max" | "sum", names: Names): RateFormula | null {
+/** Of a weight with partners; none for one that is alone on its paths, or on none. One formula, or one for each number at
+ *  which the weight is picked from an axis of its own. */
+export function rateFormulas(weight: Leaf, logits: readonly (readonly Path[])[], combine: "max" | "sum", names: Names): readonly RateFormula[] {
   const all = logits.map((paths) => occurrences(weight, paths));
-  if (!all.flat(2).some((o) => o.others.some((f) => f.weight !== null))) return null;
+  if (!all.flat(2).some((o) => o.others.some((f) => f.weight !== null))) return [];
+  const picks = (o: Occurrence) => picked(o.own).filter((a) => !weight.param?.stacked.some((s) => a.startsWith(`${s} = `)));
+  const apart = [...new Map(all.flat(2).map((o) => [picks(o).join(), picks(o)])).values()];
+  return apart.map((at) => {
+    const here = all.map((paths) => paths.map((os) => os.filter((o) => picks(o).join() === at.join())).filter((os) => os.length > 0));
+    return rateFormula(weight, here, at, combine, names);
+  });
+}
+type PathsOf = readonly (readonly (readonly Occurrence[])[])[];
+function rateFormula(weight: Leaf, all: PathsOf, picks: readonly string[], combine: "max" | "sum", names: Names): RateFormula {
   const axes = new Set<string>();
   const at = new Map<string, string>();
   for (const o of all.flat(2)) {
     const s = separation(o.own);
-    for (const a of s.axes) if (!weight.param?.stacked.includes(a)) axes.add(a);
+    for (const a of s.axes) if (!weight.param?.stacked.includes(a) && !s.picked.has(a)) axes.add(a);
     for (const [a, index] of s.at) if (index.kind !== "index" || index.axis !== a) at.set(a, show(index));
   }
   const groups = all.flatMap((paths) => (combine === "max" ? paths : paths.length > 0 ? [paths.flat()] : []));
   const bounds = groups.map((g) => bound(g, names));
   const used = new Set(bounds.flatMap((g) => g.sum.flatMap((p) => p.norms.flatMap((n) => n.index))));
-  const index = Object.keys(weight.axes).filter((a) => axes.has(a));
+  const index = [...Object.keys(weight.axes).filter((a) => axes.has(a)), ...picks];
   return simplified({ weight: weight.name, index, bounds, where: Object.fromEntries([...at].filter(([a]) => used.has(a))) });
 }
+const picked = (f: Factor): readonly string[] => [...f.picked].map(([a, i]) => `${a} = ${i}`);
 function bound(group: readonly Occurrence[], names: Names): Greatest {
   const over = new Set<string>();
   const keys = new Set<string>();
@@ -128,7 +136,7 @@ function bound(group: readonly Occurrence[], names: Names): Greatest {
     const how: Separation = separation(own);
     keys.add(keyOf(how));
     // What was picked from the same layer is shown by the * in its path.
-    const layer = [...own.picked].map(([a, i]) => `${a} = ${i}`);
+    const layer = picked(own).filter((a) => own.weight?.param?.stacked.some((s) => a.startsWith(`${s} = `)));
     const norms = others.map((f) => norm(f, names)).map((n) => ({ ...n, index: n.index.filter((a) => !layer.includes(a)) }));
     for (const n of norms) for (const a of n.index) if (!how.at.has(a) && !a.includes("=")) over.add(a);
     return { coefficient: Math.abs(path.scale), norms };

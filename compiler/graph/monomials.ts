@@ -8,7 +8,7 @@ import { call, constant, type Scalar, substitute, terms } from "../../dsl/scalar
 import { show } from "../../dsl/scalar-show.js";
 import { simplify } from "../../dsl/scalar-simplify.js";
 import { describeNode, GraphError } from "./error.js";
-import { asBounded, factor, jointly, noBound, type Path, path, refuse, times } from "./path.js";
+import { asBounded, factor, jointly, most, noBound, type Path, path, refuse, times, tooMany } from "./path.js";
 
 interface Term {
   readonly scale: number;
@@ -62,6 +62,8 @@ export function polynomial(n: MapNode, x: Arguments): readonly Path[] {
         : [fixedTerm(t)],
     );
   }
+  const sizes = of(root).map((t) => t.args.reduce((count, a) => count * x.of(byName.get(a) as Node).length, 1));
+  if (sizes.reduce((a, b) => a + b, 0) > most) return tooMany(n);
   return of(root)
     .map((t) => {
       const fixed = t.fixed.map((s) => {
@@ -110,15 +112,17 @@ function weighted(t: Scalar, c: Context): Sum {
   const { n, of } = c;
   const [a, b, d] = t.args as readonly [Scalar, Scalar, Scalar];
   const product = (p: Sum, q: Sum): Sum =>
-    p.flatMap((x) =>
-      q.map((y) => ({
-        scale: x.scale * y.scale,
-        args: [...x.args, ...y.args],
-        fixed: [...x.fixed, ...y.fixed],
-        joint: x.joint || y.joint,
-        heuristic: x.heuristic || y.heuristic,
-      })),
-    );
+    p.length * q.length > most
+      ? tooMany(n)
+      : p.flatMap((x) =>
+          q.map((y) => ({
+            scale: x.scale * y.scale,
+            args: [...x.args, ...y.args],
+            fixed: [...x.fixed, ...y.fixed],
+            joint: x.joint || y.joint,
+            heuristic: x.heuristic || y.heuristic,
+          })),
+        );
   const negated = (p: Sum): Sum => p.map((x) => ({ ...x, scale: -x.scale }));
   const joint = (p: Sum): Sum => p.map((x) => ({ ...x, joint: true }));
   const heuristic = (p: Sum): Sum => p.map((x) => ({ ...x, joint: true, heuristic: true }));

@@ -41,6 +41,11 @@ export const refuse = (n: Node, what: string, hint: string): never => {
 export const noBound = "no bound on the change of the logits exists through it";
 export const asBounded = "declare its operator norm, if that is known: bounded(…, { linearIn, norm })";
 
+/** Paths of one value. */
+export const most = 4096;
+export const tooMany = (n: Node): never =>
+  refuse(n, `the logits are a sum of more than ${most} products`, "label an earlier value, or declare a part of it as bounded");
+
 export const factor = (tensor: Node, weight: Leaf | null, kind: Factor["kind"]): Factor => ({
   tensor,
   weight,

@@ -8,26 +8,37 @@
 //
 // What has no bound is refused when something needs it: the divisor of a normalisation is refused as that, and passes
 // with it where heuristics are asked for.
-import { at, view } from "../../dsl/build.js";
+import { at, constant as number, view } from "../../dsl/build.js";
 import { kindOf } from "../../dsl/derivative/monoid.js";
 import { indexOf } from "../../dsl/derivative/rule.js";
 import { freshAxis, rename, sumOver } from "../../dsl/derivative/terms.js";
 import { boundOf } from "../../dsl/label.js";
-import { type AtNode, argsOf, type Extent, type Leaf, type Loop, type Node, type Shape, UpTo, type ViewNode } from "../../dsl/node.js";
+import {
+  type AtNode,
+  argsOf,
+  type CarryNode,
+  type EmitNode,
+  type Extent,
+  type Leaf,
+  type Loop,
+  type Node,
+  type Shape,
+  UpTo,
+  type ViewNode,
+} from "../../dsl/node.js";
 import { constant, index, type Scalar, substitute, terms } from "../../dsl/scalar.js";
 import { simplify } from "../../dsl/scalar-simplify.js";
 import { describeNode, GraphError } from "./error.js";
 import { polynomial } from "./monomials.js";
 import { finished } from "./network.js";
-import { asBounded, type Factor, factor, free, jointly, linked, noBound, type Path, path, refusal, refuse } from "./path.js";
-import { order } from "./walk.js";
+import { asBounded, type Factor, factor, free, jointly, linked, most, noBound, type Path, path, refuse, tooMany } from "./path.js";
+import { below, order } from "./walk.js";
 
 export type { Factor, Path } from "./path.js";
 
 /** Paths, or why there are none. */
 type Found = readonly Path[] | GraphError;
 
-const most = 4096;
 /** The paths of `root`, as far as `inputs`. `owner`: the loops whose slices stand for stacked leaves. Throws GraphError. */
 export function pathsOf(
   root: Node,
@@ -51,40 +62,72 @@ export function pathsOf(
     const from = source(n);
     return from === n ? argsOf(n) : [from];
   };
-  const found = new Map<Node, Found>();
-  const of = (n: Node): readonly Path[] => {
-    const paths = found.get(n) as Found;
-    if (paths instanceof GraphError) throw paths;
-    return paths;
-  };
   /** Known only when the program runs. */
   const runs = new Map<Node, boolean>();
-  for (const n of order([root], parts)) {
-    const below = parts(n);
-    const atRun =
-      fixed(n) ||
-      ["leaf", "random", "carry", "emit"].includes(n.op) ||
-      boundOf(n) !== undefined ||
-      Object.values(n.axes).some((e) => e instanceof UpTo) ||
-      below.some((p) => runs.get(p));
-    runs.set(n, atRun);
-    let made: Found;
-    if (n.op === "leaf" && n.role === "param" && !fixed(n)) made = [path([factor(n, n, "parameter")])];
-    else if (n.op === "leaf" && below.length === 1) made = found.get(below[0] as Node) as Found;
-    else if (n.op === "constant") made = [path([], Number(n.value))];
-    else if (!below.some((p) => depends(found.get(p) as Found))) made = [path([factor(n, null, atRun ? "input" : "constant")])];
-    else
-      made = attempt(() =>
-        n.op === "map"
-          ? polynomial(n, { of, depends: (a) => depends(found.get(a) as Found), runs: (a) => runs.get(a) === true, ...o })
-          : through(n, of),
-      );
-    if (!(made instanceof GraphError) && made.length > most)
-      made = refusal(n, `the logits are a sum of more than ${most} products`, "label an earlier value, or declare a part of it as bounded");
-    found.set(n, made);
-  }
-  return of(root).filter(hasParameter).map(finished);
+  /** What the roots are, where some nodes are known. The states of a loop are found by going through it as often as it runs,
+   *  which is one walk within another for loops in loops. */
+  const walk = (roots: readonly Node[], known: (n: Node) => Found | undefined): ((n: Node) => Found) => {
+    const found = new Map<Node, Found>();
+    const at = (n: Node): Found => (known(n) ?? found.get(n)) as Found;
+    const of = (n: Node): readonly Path[] => {
+      const paths = at(n);
+      if (paths instanceof GraphError) throw paths;
+      return paths;
+    };
+    for (const n of order(roots, (m) => (known(m) ? [] : parts(m)))) {
+      if (known(n)) continue;
+      const below = parts(n);
+      const atRun =
+        fixed(n) ||
+        ["leaf", "random", "carry", "emit"].includes(n.op) ||
+        boundOf(n) !== undefined ||
+        Object.values(n.axes).some((e) => e instanceof UpTo) ||
+        below.some((p) => runs.get(p) !== false);
+      runs.set(n, atRun);
+      let made: Found;
+      if (n.op === "leaf" && n.role === "param" && !fixed(n)) made = [path([factor(n, n, "parameter")])];
+      else if (n.op === "leaf" && below.length === 1) made = at(below[0] as Node);
+      else if (n.op === "constant") made = [path([], Number(n.value))];
+      else if ((n.op === "carry" || n.op === "emit") && !fixed(n) && weighs(n))
+        made = attempt(() => (n.op === "carry" ? state(n, at) : through(n, of)));
+      else if (!below.some((p) => depends(at(p)))) made = [path([factor(n, null, atRun ? "input" : "constant")])];
+      else if (n.op === "map")
+        made = attempt(() =>
+          polynomial(n, { of, depends: (a) => depends(at(a)), runs: (a) => runs.get(a) !== false, heuristic: o.heuristic === true }),
+        );
+      else made = attempt(() => through(n, of));
+      if (!(made instanceof GraphError) && made.length > most) made = attempt(() => tooMany(n));
+      found.set(n, made);
+    }
+    return at;
+  };
+  /** A weight enters the loop, or stands in its body. */
+  const weighs = (n: CarryNode | EmitNode): boolean =>
+    order([n], (m) => (fixed(m) ? [] : below(m))).some((m) => m.op === "leaf" && m.role === "param" && !fixed(m));
+  const state = (n: CarryNode, outside: (m: Node) => Found): readonly Path[] => {
+    const l = n.loop;
+    let now = l.init.map(outside);
+    for (let step = 0; step < l.count; step++) {
+      const i = l.reverse ? l.count - 1 - step : step;
+      const given = new Map<Node, Found>([
+        ...l.carry.map((c, k) => [c, now[k] as Found] as const),
+        ...l.slices.map((s, k) => [s, sliced(l.xs[k] as Node, l.axis, i, outside)] as const),
+        [l.counter, [path([], i)]],
+      ]);
+      now = l.next.map(walk(l.next, (m) => given.get(m) ?? outside(m)));
+    }
+    const last = now[n.index] as Found;
+    if (last instanceof GraphError) throw last;
+    return last;
+  };
+  const found = walk([root], () => undefined)(root);
+  if (found instanceof GraphError) throw found;
+  return found.filter(hasParameter).map(finished);
 }
+const sliced = (x: Node, axis: string, i: number, of: (n: Node) => Found): Found => {
+  const [found, one] = [of(x), at(x, [axis], [number(i, "i32")])];
+  return found instanceof GraphError ? found : found.map((p) => read(p, one as AtNode));
+};
 const hasParameter = (p: Path): boolean => p.factors.some((f) => f.weight !== null);
 const attempt = (f: () => readonly Path[]): Found => {
   try {

@@ -101,33 +101,35 @@ function together(group: readonly Occurrence[], n: RateNode, logits: Node, c: Co
   return [...alike.values()].map(({ how, sum }) => placed(sum, how, n.axes)).reduce(add);
 }
 
-const known = new WeakMap<Node, Map<boolean, ReadonlyMap<Leaf, readonly string[]> | null>>();
+type Separated = ReadonlyMap<Leaf, readonly string[]> | null;
+const known = { false: new WeakMap<Node, { readonly of: Separated }>(), true: new WeakMap<Node, { readonly of: Separated }>() };
 provideDerivation((logits, { heuristic }) => {
-  const before = known.get(logits) ?? new Map();
-  known.set(logits, before);
-  if (!before.has(heuristic))
-    before.set(
-      heuristic,
-      withoutRecording(() => separated(logits, heuristic)),
-    );
-  return before.get(heuristic) ?? null;
+  const before = known[`${heuristic}`];
+  const fresh = [...new Set(logits.filter((l) => !before.has(l)))];
+  const found = fresh.length > 0 ? withoutRecording(() => separated(fresh, heuristic)) : [];
+  for (const [i, of] of found.entries()) before.set(fresh[i] as Node, { of });
+  return logits.map((l) => before.get(l)?.of ?? null);
 });
-/** The weights that have rates, each with its axes that separate them: those that stand with another parameter. */
-function separated(logits: Node, heuristic: boolean): ReadonlyMap<Leaf, readonly string[]> | null {
-  const whole = read([logits]);
-  if (isLeft(whole)) return null;
-  let paths: readonly Path[];
-  try {
-    paths = pathsOfLogits(whole.right.roots[0] as Node, new Map(owners(order(whole.right.roots))), { heuristic });
-  } catch (e) {
-    if (e instanceof GraphError) return null; // said when the rates are compiled
-    throw e;
-  }
+/** For each of the logits the weights that have rates, each with its axes that separate them: those that stand with another
+ *  parameter. */
+function separated(logits: readonly Node[], heuristic: boolean): readonly Separated[] {
+  const whole = read(logits);
+  if (isLeft(whole)) return logits.map(() => null);
+  const owner = new Map(owners(order(whole.right.roots)));
+  return whole.right.roots.map((root) => {
+    try {
+      return partnered(pathsOfLogits(root, owner, { heuristic }));
+    } catch (e) {
+      if (e instanceof GraphError) return null; // said when the rates are compiled
+      throw e;
+    }
+  });
+}
+function partnered(paths: readonly Path[]): Separated {
   const out = new Map<Leaf, Set<string>>();
   for (const { factors } of paths)
     for (const own of factors) {
-      if (!own.weight || !isMatrix(own.weight)) continue;
-      if (!factors.some((f) => f !== own && f.weight !== null)) continue;
+      if (!own.weight || !isMatrix(own.weight) || !factors.some((f) => f !== own && f.weight !== null)) continue;
       const axes = out.get(own.weight) ?? new Set();
       out.set(own.weight, axes);
       for (const a of separation(own).axes) axes.add(a);

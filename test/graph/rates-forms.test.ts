@@ -297,6 +297,32 @@ const forms: Readonly<Record<string, { readonly part: R; readonly factors: reado
     ),
     factors: ["f(outer.*.inner.*.wq[head]) = 1 / ||outer.*.inner.*.wk[head]||", "f(outer.*.inner.*.wk[head]) = 1 / ||outer.*.inner.*.wq[head]||"],
   },
+  "states of a loop, with a weight from outside and one a step": {
+    part: model(
+      {
+        w: weight({ c: 4 }, { d: 4 }),
+        u: weight({ step: 3 }, { c: 4, d: 4 }),
+        wk: weight({ model: M }, { c: 4 }),
+        d: weight({ model: M }, { c: 4 }),
+      },
+      xs,
+      ({ w, u, wk, d, x }: R) => {
+        const [i, j] = sides(x);
+        const { h } = repeat(3, { state: { h: dot(i, d, "model") }, xs: { u } }, ({ h }: R, { u }: R) => ({
+          h: rename(dot(rename(dot(h, w, "c"), { d: "c" }), u, "c"), { d: "c" }),
+        }));
+        return logits(dot(h, dot(j, wk, "model"), "c"));
+      },
+    ),
+    factors: [
+      "f(w) = 1/3 / (||d|| ||u[step = 0]|| ||u[step = 1]|| ||u[step = 2]|| ||w||^2 ||wk||)",
+      "f(u[step = 0]) = 1 / (||d|| ||u[step = 1]|| ||u[step = 2]|| ||w||^3 ||wk||)",
+      "f(u[step = 1]) = 1 / (||d|| ||u[step = 0]|| ||u[step = 2]|| ||w||^3 ||wk||)",
+      "f(u[step = 2]) = 1 / (||d|| ||u[step = 0]|| ||u[step = 1]|| ||w||^3 ||wk||)",
+      "f(wk) = 1 / (||d|| ||u[step = 0]|| ||u[step = 1]|| ||u[step = 2]|| ||w||^3)",
+      "f(d) = 1 / (||u[step = 0]|| ||u[step = 1]|| ||u[step = 2]|| ||w||^3 ||wk||)",
+    ],
+  },
   "layers written out": {
     part: model(
       {
@@ -367,7 +393,7 @@ describe.each(Object.entries(forms))("%s", (_, { part, factors, o }) => {
   test("factors", () => {
     const { bounds, y } = built(part, o);
     expect(bounds.rates.map(rateText)).toEqual(factors);
-    expect(Object.keys(deriveRates(find(y, "logits"), o))).toEqual(bounds.rates.map((f) => f.weight));
+    expect(Object.keys(deriveRates(find(y, "logits"), o))).toEqual([...new Set(bounds.rates.map((f) => f.weight))]);
   });
   test.runIf(!o?.heuristic)("paths and norms bound the values", () => {
     const { y, inputs, params } = built(part, o);

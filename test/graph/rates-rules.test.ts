@@ -184,7 +184,14 @@ describe("what has no bound is refused, with its place", () => {
     ),
     "a gate that a weight sets": form((w) => dot(mul(q(w), sigmoid(q(w))), k(w), "dim")),
     "a running sum": form((w) => cumsum(dot(q(w), k(w), "dim"), "key")),
-    "a state": form((w) => repeat(3, { state: { s: dot(q(w), k(w), "dim") } }, ({ s }: R) => ({ s: add(s, s) })).s),
+    "a state that grows too many products": form((w) => {
+      const double = ({ s }: R) => ({ s: add(s, mul(s, s)) });
+      return repeat(5, { state: { s: dot(q(w), k(w), "dim") } }, double).s;
+    }),
+    "a state that is no polynomial": form((w) => {
+      const next = ({ s }: R) => ({ s: map(s, (v: R) => Math.exp(v)) });
+      return repeat(2, { state: { s: dot(q(w), k(w), "dim") } }, next).s;
+    }),
     "a bounded map of other axes": form((w) => {
       const v = q(w);
       return dot(bounded(rename(v, { dim: "d" }), { linearIn: v, norm: 1 }), rename(k(w), { dim: "d" }), "d");
