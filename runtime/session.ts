@@ -156,7 +156,8 @@ export class SessionProgram {
 
 const sizeOf = (l: Leaf): number => Object.values(l.axes).reduce<number>((n, e) => n * maxOf(e), 1);
 
-function initial(leaf: Leaf, seed: number): Float32Array {
+/** A weight's first values. */
+export function initial(leaf: Leaf, seed: number): Float32Array {
   const out = new Float32Array(sizeOf(leaf));
   const init = leaf.param?.init ?? { fill: 0 };
   if ("fill" in init) return out.fill(init.fill);

@@ -3,6 +3,7 @@
 // gradient on compiled devices against the f64 oracle, within the bar that the targets themselves are held to.
 import * as fc from "fast-check";
 import {
+  ArgumentError,
   type Checked,
   Checker,
   CompileError,
@@ -22,7 +23,7 @@ import { expressionOf, needsSizes, type Variant } from "./expressions.js";
 export interface DrawOptions<S extends Shape = Shape> {
   /** Sizes for a variant that is a function of them, or for a formula's axes (4 each unless said). */
   readonly shapes?: fc.Arbitrary<S>;
-  /** Draws: 6 unless said; each compiles an expression of its own sizes. */
+  /** Draws: 3 unless said; each compiles an expression of its own sizes. */
   readonly runs?: number;
   readonly seed?: number;
   readonly path?: string;
@@ -55,7 +56,8 @@ export async function rightGradient<S extends Shape>(variant: Variant<S>, o: Gra
       const random = randomNumbers(d.seed + 1);
       const at = greatest(checker);
       const values = checker.draw(random, at, o.whole ?? 3, o.ranges);
-      return worst(checker.differences(values, at, random, o.elements ?? 6))?.fault ?? null;
+      const found = worst(checker.differences(values, at, random, o.elements ?? 6));
+      return found ? `with respect to ${found.name}: ${found.fault}` : null;
     });
   } finally {
     session[Symbol.dispose]();
@@ -110,9 +112,12 @@ async function smallest<S extends Shape>(
   what: string,
   fault: (d: Draw<S>) => Promise<string | null>,
 ): Promise<Fault> {
-  const { runs = 6, seed = Math.floor(Math.random() * 2 ** 31) } = o;
+  const { runs = 3, seed = Math.floor(Math.random() * 2 ** 31) } = o;
   if (needsSizes(variant) && !o.shapes)
-    throw new Error("the variant is a function of sizes: give { shapes }, such as shapes({ query: [1, 5], key: [1, 5], dim: [1, 4] })");
+    throw new ArgumentError(
+      "the variant is a function of sizes, which are not given",
+      "{ shapes: shapes({ query: [1, 5], key: [1, 5], dim: [1, 4] }) }",
+    );
   const sizes: fc.Arbitrary<S> = o.shapes ?? fc.constant({} as S); // none are needed
   let thrown: { readonly error: unknown } | null = null;
   const found = await fc.check(

@@ -2,7 +2,7 @@
 // nor by more than the budget of the norms at the start. Cases are drawn one by one by fast-check and evaluated together,
 // by shape; only a case that fails is run again by itself, to be shrunk.
 import * as fc from "fast-check";
-import { type LogitCase, type LogitModel, type LogitOptions, type LogitOutcome, LogitTrials, type Met } from "../index.js";
+import { ArgumentError, type LogitCase, type LogitModel, type LogitOptions, type LogitOutcome, LogitTrials, type Met } from "../index.js";
 import { caseOf, type Recipe, recipes } from "./draws.js";
 
 export type Shape = Readonly<Record<string, number>>;
@@ -122,12 +122,18 @@ export function boundedLogitChange<S extends Shape>(
       }
     }
   }
-  return Number.isFinite(first) ? { failure: shrunk(String(first)) } : { held: { runs, tightest } };
+  if (Number.isFinite(first)) return { failure: shrunk(String(first)) };
+  if (tightest.certificate === 0)
+    throw new ArgumentError(
+      "no step moves a logit, so nothing is tested",
+      "does the optimizer move the weights below the logits, at a rate above 0?",
+    );
+  return { held: { runs, tightest } };
 }
 const part = (m: Met | undefined): number => (m && m.change > 0 ? m.change / m.bound : 0);
 
 /** Smaller shapes that are tried with a case that fails. */
-const TRIES = 12;
+const TRIES = 8;
 
 interface Shapes<S> {
   /** The smallest, as fast-check shrinks to it, and others; smaller ones first, so that cases shrink to them. */
@@ -136,7 +142,11 @@ interface Shapes<S> {
   readonly smaller: (than: S) => readonly S[];
 }
 function shapesOf<S extends Shape>({ shapes, shapeCount = 6 }: BoundedOptions<S>, seed: number): Shapes<S> {
-  if (!shapes) throw new Error("the variant is a function of sizes: give { shapes }, such as shapes({ model: [1, 6], head: [1, 3], dim: [1, 4] })");
+  if (!shapes)
+    throw new ArgumentError(
+      "the variant is a function of sizes, which are not given",
+      "{ shapes: shapes({ model: [1, 6], head: [1, 3], dim: [1, 4] }) }",
+    );
   const least = fc.check(
     fc.property(shapes, () => false),
     { seed },

@@ -55,6 +55,12 @@ function hash(text: string, seed: number): number {
   for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193) >>> 0;
   return h;
 }
+/** Numbers in ±1. */
+function anywhere(length: number, random: () => number): Float64Array {
+  const out = new Float64Array(length);
+  for (let i = 0; i < length; i++) out[i] = 2 * random() - 1;
+  return out;
+}
 export function unitVector(length: number, random: () => number): Float64Array {
   const v = Float64Array.from({ length }, () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random()));
   const norm = Math.hypot(...v);
@@ -105,7 +111,8 @@ export function caseOf(trials: Pick<LogitTrials, "weights" | "inputs">, r: Recip
     for (const [k, a] of names.entries()) {
       if (apart.includes(a)) continue;
       const v = vector(a, axes[a] as number, other);
-      for (let i = 0; i < out.length; i++) out[i] = (out[i] as number) * (v[(indices[k] as Int32Array)[i] as number] as number);
+      const at = indices[k] as Int32Array;
+      for (let i = 0; i < out.length; i++) out[i] = (out[i] as number) * (v[at[i] as number] as number);
     }
     return out;
   };
@@ -116,18 +123,18 @@ export function caseOf(trials: Pick<LogitTrials, "weights" | "inputs">, r: Recip
       const [first, second] = [product(w.axes, w.apart), product(w.axes, w.apart, 1 + (hash(w.path, 0) % 1000))];
       return first.map((x, i) => x + (second[i] as number) / 2);
     }
-    const random = randomNumbers(hash(`${w.path} ${time}`, r.seed));
-    return new Float64Array(w.slices.slice.length).map(() => 2 * random() - 1);
+    return anywhere(w.slices.slice.length, randomNumbers(hash(`${w.path} ${time}`, r.seed)));
   };
   const at = (time: "start" | "before" | "now") =>
     Object.fromEntries(
       trials.weights.map((w, k) => {
         const random = randomNumbers(hash(`${w.path} ${time}`, r.heads));
         const scale = 2 ** (r[time][k] ?? 0);
-        const heads = Float64Array.from({ length: w.slices.count }, () =>
-          r.spread === 0 ? scale : scale * 2 ** -Math.floor((r.spread + 1) * random()),
-        );
-        return [w.path, shaped(w, time).map((x, i) => x * (heads[w.slices.slice[i] as number] as number))];
+        const heads = new Float64Array(w.slices.count);
+        for (let h = 0; h < heads.length; h++) heads[h] = r.spread === 0 ? scale : scale * 2 ** -Math.floor((r.spread + 1) * random());
+        const data = shaped(w, time);
+        for (let i = 0; i < data.length; i++) data[i] = (data[i] as number) * (heads[w.slices.slice[i] as number] as number);
+        return [w.path, data];
       }),
     );
   const inputs = Object.fromEntries(
@@ -138,7 +145,7 @@ export function caseOf(trials: Pick<LogitTrials, "weights" | "inputs">, r: Recip
     }),
   );
   const random = randomNumbers(hash("steps", r.seed));
-  const anywhere = () => Object.fromEntries(trials.weights.map((w) => [w.path, new Float64Array(w.slices.slice.length).map(() => 2 * random() - 1)]));
+  const gradients = () => Object.fromEntries(trials.weights.map((w) => [w.path, anywhere(w.slices.slice.length, random)]));
   const made = {
     start: at("start"),
     before: at("before"),
@@ -147,13 +154,13 @@ export function caseOf(trials: Pick<LogitTrials, "weights" | "inputs">, r: Recip
     pick: r.pick / 2 ** 16,
     sign: r.step === "back" ? (-1 as const) : (1 as const),
   };
-  return r.step === "anywhere" ? { ...made, gradients: anywhere() } : made;
+  return r.step === "anywhere" ? { ...made, gradients: gradients() } : made;
 }
 
 /** A vector of norm 1 over the other axes at each position. */
 export function unitPositions(axes: Readonly<Record<string, number>>, positions: readonly string[], random: () => number): Float64Array {
   const { names, indices } = layoutOf(axes);
-  const out = new Float64Array(indices[0]?.length ?? 1).map(() => 2 * random() - 1);
+  const out = anywhere(indices[0]?.length ?? 1, random);
   const place = out.map((_, i) =>
     names.reduce((p, a, k) => (positions.includes(a) ? p * (axes[a] as number) + ((indices[k] as Int32Array)[i] as number) : p), 0),
   );

@@ -6,8 +6,8 @@
 //
 // Unfolded over an expression that is linear in each weight this is its expansion over all non-empty subsets of the steps
 // (quack.md: Δℓ "by multilinear expansion"). Quotients, maxima, conditions and the usual smooth functions have exact forms
-// too; any other operation, loops and scans among them, is the plain difference of its two values. Works on graphs that
-// have been read.
+// too; any other operation, a scan for example, is the plain difference of its two values. Not through loops, which
+// derivations of bounds refuse before. Works on graphs that have been read.
 import { at, map, view } from "../../dsl/build.js";
 import { kindOf } from "../../dsl/derivative/monoid.js";
 import { scalarOf } from "../../dsl/derivative/rule.js";
@@ -56,6 +56,9 @@ function through(n: Node, of: (n: Node) => Node | null): Node | null {
     case "cast": // roundings apart
     case "stop":
       return of(n.args[0]);
+    case "carry":
+    case "emit":
+      throw new Error("change: a loop stands between a moved weight and the value");
     default:
       return null;
   }

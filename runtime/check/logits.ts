@@ -15,7 +15,7 @@ import { withoutRecording } from "../../dsl/places.js";
 import { paramsBelow } from "../../dsl/rates.js";
 import { nodeOf } from "../../dsl/tensor.js";
 import { evaluate } from "../devices/js/oracle.js";
-import type { Session } from "../session.js";
+import { initial, type Session } from "../session.js";
 import { applied, CASE, inputLeaves, inputsOf, type LogitModel, type ModelInput, weightsOf } from "./logit-model.js";
 import { expanded, howOf, type LogitOptions, type LogitWeight, type Programs, programsFor } from "./logit-programs.js";
 import { isStep } from "./logit-steps.js";
@@ -114,7 +114,13 @@ export class LogitTrials {
     const env = new Map<Leaf, Float64Array>();
     const set = (leaf: Leaf, of: (c: LogitCase) => Float64Array | undefined) => env.set(leaf, joined(leaf, cases, of).map(round));
     for (const [name, leaf] of Object.entries(programs.x)) set(leaf, (c) => c.inputs[name]);
-    for (const time of ["start", "before", "now"] as const) for (const [path, leaf] of programs[time].leaves) set(leaf, (c) => c[time][path]);
+    const moves = new Set(this.weights.map((w) => w.path));
+    for (const time of ["start", "before", "now"] as const)
+      for (const [path, leaf] of programs[time].leaves) {
+        // What the logits do not depend on is as it begins, the same at all times.
+        if (moves.has(path)) set(leaf, (c) => c[time][path]);
+        else env.set(leaf, unmoved(leaf));
+      }
     const frozenAt = evaluated(programs.frozen, env);
     for (const [i, leaf] of programs.stands.entries()) env.set(leaf, frozenAt[i] as Float64Array);
 
@@ -208,6 +214,12 @@ function resize(x: Float64Array, norm: number): void {
   if (most === 0) return;
   const root = Math.sqrt(x.reduce((s, v) => s + (v / most) ** 2, 0));
   for (const [e, v] of x.entries()) x[e] = ((v / most) * norm) / root;
+}
+const first = new WeakMap<Leaf, Float64Array>();
+function unmoved(leaf: Leaf): Float64Array {
+  const values = first.get(leaf) ?? Float64Array.from(initial(leaf, 0));
+  first.set(leaf, values);
+  return values;
 }
 const evaluated = (g: Graph, env: ReadonlyMap<Leaf, Float64Array>) => evaluate(g.roots, env, new Map(), g.originals);
 /** The same on a device. Weights at three times have one name: as a device sees them, all leaves are inputs. */

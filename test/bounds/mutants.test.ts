@@ -11,7 +11,7 @@ const [tau, eta] = [0.5, 0.25];
 const check = (architecture: string, optimizer: unknown, o: Partial<BoundedOptions> = {}) => {
   const a = architectures[architecture];
   if (!a) throw new Error(architecture);
-  return boundedLogitChange(a.model, { shapes: a.shapes, shapeCount: 2, optimizer: optimizer as Optimizer, tau, eta, runs: 600, seed: 4, ...o });
+  return boundedLogitChange(a.model, { shapes: a.shapes, shapeCount: 2, optimizer: optimizer as Optimizer, tau, eta, runs: 400, seed: 4, ...o });
 };
 const wrong: Readonly<Record<string, readonly [architecture: string, optimizer: unknown, Partial<BoundedOptions>?]>> = {
   "Algorithm 1 as misprinted": ["multi-head", mutants.misprinted(tau)],
@@ -41,10 +41,15 @@ describe("caught", () => {
       // Small: most scales are 1, and no matrix is left out for its size.
       expect(text).not.toContain("numbers of norm");
       expect(text.split("\n").length).toBeLessThan(40);
-      // And it can be run again from what it says.
-      const again = check(architecture, optimizer, { ...o, seed: failure.seed, path: failure.path });
-      expect("failure" in again && counterexample(again.failure)).toBe(text);
     });
+  it("and each can be run again from what its text says", () => {
+    const optimizer = mutants.misprinted(tau);
+    const first = check("multi-head", optimizer);
+    if (!("failure" in first)) throw new Error("not caught");
+    const { seed, path } = first.failure;
+    const again = check("multi-head", optimizer, { seed, path });
+    expect("failure" in again && counterexample(again.failure)).toBe(counterexample(first.failure));
+  });
 });
 describe("not caught", () => {
   it("the rule as it is, paths summed, in spectral norms, and with steps by head", () => {

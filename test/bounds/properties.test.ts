@@ -14,7 +14,7 @@ const SEEN = 20;
 describe("over 10,000 cases", () => {
   for (const [name, a] of Object.entries(architectures))
     it(name, () => {
-      let [judged, constructed, least] = [0, 0, 1];
+      let [judged, constructed, inexact, least] = [0, 0, 0, 1];
       const verdict = boundedLogitChange(
         a.model,
         { shapes: a.shapes, optimizer: quack(unit, { tau }), tau, eta, runs: 10_000, seed: 20_261_122 },
@@ -22,7 +22,7 @@ describe("over 10,000 cases", () => {
           const referee = new Referee(trials.weights, a.paths(shape), headsOf(a, trials.weights));
           for (const [i, o] of outcomes.entries()) {
             const { recipe, case: c } = cases[i] as (typeof cases)[number];
-            expect(o.exact).toBe(true);
+            if (!o.exact) inexact++;
             // Constructed: aligned weights and inputs, a step along the gradient of a logit of one position with itself.
             const { at, change, bound } = o.certificate;
             if (recipe.kind === "aligned" && recipe.inputs === "aligned" && recipe.step === "along" && o.picked.query === o.picked.key) {
@@ -44,6 +44,7 @@ describe("over 10,000 cases", () => {
       expect(verdict.held.runs).toBe(10_000);
       expect(verdict.held.tightest.certificate).toBeGreaterThan(0.99);
       expect(verdict.held.tightest.budget).toBeGreaterThan(0.99);
+      expect(inexact).toBe(0);
       expect(judged).toBeGreaterThan(300);
       expect(constructed).toBeGreaterThan(300);
       expect(least).toBeGreaterThan(0.99);
