@@ -171,6 +171,34 @@ function remade(n: Nest, e: (x: Expr) => Expr, place: Placing, axis: (a: Axis) =
   }
 }
 
+/** The stages of a row as kernels of their own; values that a stage leaves to others, and not in memory, keep them together. */
+export function stagesApart(n: Nest, unique: (name: string) => string): readonly Nest[] {
+  if (n.form !== "row") return [n];
+  const groups: Stage[][] = [];
+  for (const s of n.stages) {
+    const binds = (g: readonly Stage[]) => g.flatMap((x) => (x.stage === "map" ? [] : x.bind));
+    const values =
+      s.stage === "fold" ? s.elements : s.stage === "map" ? s.stores.map((x) => x.value) : [...s.elements, ...s.stores.map((x) => x.value)];
+    const from = groups.findIndex((g) => binds(g).some((b) => values.some((v) => mentions(v, b))));
+    if (from < 0) groups.push([s]);
+    else groups.push([...groups.splice(from).flat(), s]);
+  }
+  if (groups.length < 2) return [n];
+  return groups.map((stages, i): Nest => {
+    const own = new Map(n.rows.map((a) => [a.v, variable(i === 0 ? a.v : unique(`${a.v}s`))]));
+    const rows = n.rows.map((a) => ({ v: (own.get(a.v) as Expr & { kind: "var" }).name, extent: a.extent }));
+    const go = (e: Expr) => substituted(e, own);
+    const place: Placing = (p) => ({ ...p, index: p.index.map(go) });
+    const base = { nodes: n.nodes, name: i === 0 ? n.name : unique(`${n.name}_part`) };
+    const [only, ...others] = stages;
+    if (only?.stage === "map" && others.length === 0) {
+      const stores = only.stores.map((s): Store => ({ ...place(s), value: go(s.value) }));
+      return { ...base, form: "map", axes: [...rows, ...only.axes], stores };
+    }
+    return { ...remade({ ...n, stages }, go, place, (a) => a), ...base, rows } as Nest & { form: "row" };
+  });
+}
+
 // ── folds over rows ──────────────────────────────────────────────────────────────────────────────────
 interface Gathered {
   readonly inside: readonly Nest[];

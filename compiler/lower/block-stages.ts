@@ -5,7 +5,7 @@
 // again there.
 import type { Extent } from "../../dsl/node.js";
 import { type Aligned, aligned, rowsWritten, touches } from "./block-reads.js";
-import { type Buffer, type Expr, maxOf } from "./expr.js";
+import { type Buffer, type Expr, elements, maxOf } from "./expr.js";
 import { variables } from "./form.js";
 import { axesOf, meets, type Touched } from "./memory.js";
 import type { Axis, Nest } from "./nest.js";
@@ -47,6 +47,7 @@ export interface Stage {
   readonly local: ReadonlyMap<Buffer, number>;
 }
 export interface Region {
+  readonly seed: Buffer;
   readonly extent: Extent;
   readonly stages: readonly Stage[];
   readonly after: readonly Nest[];
@@ -54,6 +55,8 @@ export interface Region {
   readonly gone: ReadonlySet<Buffer>;
   /** What candidates write and others read of all rows. */
   readonly whole: ReadonlySet<Buffer>;
+  /** Elements of quadratic values that keep their memory. */
+  readonly left: number;
 }
 
 /** What a seed's region makes of the nests; a reason where it cannot. */
@@ -142,11 +145,13 @@ export function regionOf(seed: Seed, s: Surroundings): Region | string {
   const others = (from: number, to: number) =>
     nests.filter((_, i) => !members.has(i) && (stageOf[i] as number) >= from && (stageOf[i] as number) < to);
   return {
+    seed: seed.buffer,
     extent,
     stages: stages.map((x, t) => ({ ...x, before: others(t, t + 1) })),
     after: others(count, Number.POSITIVE_INFINITY),
     gone,
     whole,
+    left: [...new Set([...found.small, ...[...large].filter((b) => !gone.has(b))])].reduce((n, b) => n + elements(b), 0),
   };
 }
 
@@ -156,6 +161,8 @@ interface Candidates {
   readonly large: ReadonlySet<Buffer>;
   /** Buffers that candidates write row by row, and the rows' axis. */
   readonly rows: ReadonlyMap<Buffer, number>;
+  /** Those that some nest does not touch row by row. */
+  readonly small: ReadonlySet<Buffer>;
 }
 function candidates(seed: Seed, s: Surroundings): Candidates | string {
   const small = new Set<Buffer>();
@@ -233,7 +240,7 @@ function attempt(seed: Seed, s: Surroundings, small: ReadonlySet<Buffer>): Candi
     }
     members.set(i, { ...m, beside });
   }
-  return { members, large: new Set(large.keys()), rows };
+  return { members, large: new Set(large.keys()), rows, small };
 }
 function reached(from: ReadonlySet<number>, next: readonly (readonly number[])[]): ReadonlySet<number> {
   const out = new Set<number>();

@@ -12,7 +12,7 @@
 // Which buffers: one that is written at every pair of two loops, of which what it is computed from has one each (queries and
 // keys), and that is larger than all of that. Weights do not count as one side: a product with them is a projection.
 import type { Node } from "../../dsl/node.js";
-import { blockLoop, type Making, SIZE } from "./block-nests.js";
+import { blockLoop, type Making, SIZE, stagesApart } from "./block-nests.js";
 import { kindOf } from "./block-reads.js";
 import { type Region, regionOf, type Seed, SHORTEST_SIDE, type Surroundings } from "./block-stages.js";
 import { type Buffer, type Expr, elements, maxOf, variable } from "./expr.js";
@@ -21,6 +21,7 @@ import { axesOf, conflicts, expressionsOf, loadsOf, storesOf, type Touched, touc
 import type { Nest, Step } from "./nest.js";
 import type { Reason } from "./quadratics.js";
 import type { Range } from "./ranges.js";
+import { fuseRows } from "./rows.js";
 import { loopsOf } from "./turns.js";
 
 export interface Blocking extends Making {
@@ -59,7 +60,7 @@ export function inBlocks(steps: readonly Step[], c: Blocking): Blocked {
         for (const b of [...t.reads, ...t.writes]) if (here.has(b)) others.add(b);
       }
       const only = (b: Buffer) => b.role === "temp" && where.get(b)?.size === 1 && !others.has(b);
-      out.push(...blocked(run, { only, weights, gone, reasons, failed: new Set() }, c));
+      out.push(...blocked(run, { only, weights, gone, reasons }, c));
       run = [];
     };
     for (const s of list) {
@@ -81,38 +82,62 @@ interface Run {
   readonly weights: ReadonlySet<Buffer>;
   readonly gone: Set<Buffer>;
   readonly reasons: Reason[];
-  readonly failed: Set<Buffer>;
 }
 /** A run of nests, some of them in loops over blocks. */
 function blocked(nests: readonly Nest[], r: Run, c: Blocking): readonly Step[] {
-  const seeds = nests.flatMap((n) => seedsOf(n, r)).filter((x) => !r.failed.has(x.buffer));
-  const plain = nests.map((nest): Step => ({ step: "nest", nest }));
-  if (seeds.length === 0) return plain;
-  const s = surroundings(nests, r, c);
-  for (const buffer of new Set(seeds.map((x) => x.buffer))) {
-    const faults = new Set<string>();
-    const regions = seeds
-      .filter((x) => x.buffer === buffer)
-      .flatMap((x) => {
-        const region = s.own.has(buffer) ? regionOf(x, s) : "is read again in another turn";
-        if (typeof region === "object") return [region];
-        faults.add(region);
-        return [];
-      });
-    // The one that leaves least in memory, of those the one that makes least again.
-    regions.sort((x, y) => y.gone.size - x.gone.size || x.stages.length - y.stages.length);
-    for (const region of regions) {
-      const steps = stepsOf(region, r, c);
-      if (typeof steps === "object") return steps;
-      faults.add(steps);
+  const plain = (list: readonly Nest[]) => list.map((nest): Step => ({ step: "nest", nest }));
+  const faults = new Map<Buffer, Set<string>>();
+  const fault = (b: Buffer, reason: string) => faults.set(b, (faults.get(b) ?? new Set()).add(reason));
+  const fused = regionsOf(nests, r, c, fault);
+  const [best] = fused;
+  // A row's stages, fused, may fold over what is to be rows and walk it again: apart, the fold waits for all blocks.
+  const apart = best?.left === 0 ? [] : nests.flatMap((n) => stagesApart(n, c.unique));
+  const others = apart.length > nests.length ? regionsOf(apart, r, c, fault) : [];
+  for (const region of [...fused, ...others].sort((x, y) => x.left - y.left || x.stages.length - y.stages.length)) {
+    const parts = partsOf(region, c);
+    if (typeof parts === "string") {
+      fault(region.seed, parts);
+      continue;
     }
-    r.failed.add(buffer);
-    const node = c.holds(buffer);
-    if (node) for (const reason of faults) r.reasons.push({ node, reason });
+    for (const b of region.gone) r.gone.add(b);
+    // What another part touches is no part's own.
+    const by = parts.map((x) => new Set(("step" in x ? bodyOf(x) : x).flatMap((n) => [...touched(n).reads, ...touched(n).writes])));
+    const again = (list: readonly Nest[]) => (fused.includes(region) ? list : fuseRows(list));
+    return parts.flatMap((x, i): readonly Step[] => {
+      if (!("step" in x)) return blocked(again(x), { ...r, only: (b) => r.only(b) && by.every((own, k) => k === i || !own.has(b)) }, c);
+      return [x.step === "nest" ? x : { ...x, body: plain(again(bodyOf(x))) }];
+    });
   }
-  return plain;
+  for (const [b, reasons] of faults) {
+    const node = c.holds(b);
+    if (node) for (const reason of reasons) r.reasons.push({ node, reason });
+  }
+  return plain(nests);
 }
-function stepsOf(region: Region, r: Run, c: Blocking): readonly Step[] | string {
+const bodyOf = (s: Step): readonly Nest[] => (s.step === "nest" ? [s.nest] : s.body.flatMap(bodyOf));
+
+/** The regions that these nests could have, the one that leaves least in memory first. */
+function regionsOf(nests: readonly Nest[], r: Run, c: Blocking, fault: (b: Buffer, reason: string) => void): readonly Region[] {
+  const seeds = nests.flatMap((n) => seedsOf(n, r));
+  if (seeds.length === 0) return [];
+  const s = surroundings(nests, r, c);
+  const out: Region[] = [];
+  const covered = new Set<Buffer>();
+  for (const seed of seeds) {
+    if (covered.has(seed.buffer)) continue;
+    const region = s.own.has(seed.buffer) ? regionOf(seed, s) : "is read again in another turn";
+    if (typeof region === "string") {
+      fault(seed.buffer, region);
+      continue;
+    }
+    out.push(region);
+    // Nothing is better than all; and what another region has is no seed of its own.
+    if (region.left === 0) for (const b of region.gone) covered.add(b);
+  }
+  return out.sort((x, y) => x.left - y.left || x.stages.length - y.stages.length);
+}
+/** What is plain, and the loops. */
+function partsOf(region: Region, c: Blocking): readonly (readonly Nest[] | Step)[] | string {
   const parts: (readonly Nest[] | Step)[] = [];
   for (const [t, stage] of region.stages.entries()) {
     parts.push(stage.before);
@@ -121,8 +146,7 @@ function stepsOf(region: Region, r: Run, c: Blocking): readonly Step[] | string 
     if (typeof made === "string") return made;
     parts.push(made.loop, made.after);
   }
-  for (const b of region.gone) r.gone.add(b);
-  return [...parts, region.after].flatMap((x) => ("step" in x ? [x] : blocked(x, r, c)));
+  return [...parts, region.after];
 }
 
 function surroundings(nests: readonly Nest[], r: Run, c: Blocking): Surroundings {
