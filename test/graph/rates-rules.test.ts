@@ -109,6 +109,21 @@ test("rates follow heads that the logits call otherwise", () => {
   for (const [g, v] of (f.wk ?? []).entries()) expect((v * Math.max(nq[2 * g] as number, nq[2 * g + 1] as number)) / 2).toBeCloseTo(1, 12);
 });
 
+test("layers written out have the rates of layers in a loop", () => {
+  const layer = model(qk(), xs, (w: R) => mul(w.x, max(max(max(logits(dot(q(w), k(w), "dim")), "key"), "head"), "query")));
+  const stacked = (body: (layers: R, x: R) => R) => model({ layers: repeat(3, layer) }, xs, ({ layers, x }: R) => body(layers, x));
+  const inLoop = stacked((layers, x) => layers.reduce((h: R, l: R) => l({ x: h }), x));
+  const written = stacked((layers, x) => [...layers].reduce((h: R, l: R) => l({ x: h }), x));
+  for (const o of [{}, { norm: "spectral", combine: "sum" }]) {
+    const [a, b] = [values(inLoop, o).f, values(written, o).f];
+    expect(Object.keys(a)).toEqual(["layers.*.wq", "layers.*.wk"]);
+    for (const [name, f] of Object.entries(a)) {
+      expect(f.length).toBe(9);
+      for (const [i, v] of f.entries()) expect((b[name]?.[i] as number) / v).toBeCloseTo(1, 12);
+    }
+  }
+});
+
 describe("which weights have rates", () => {
   const keys = (part: R, o: R = {}) => Object.keys(deriveRates(find(applied(part), "logits"), o));
   it("gains, tables and what is alone keep theirs, whatever is written about them", () => {
