@@ -21,7 +21,7 @@ export interface NormOptions {
   readonly made?: Map<string, Node>;
 }
 /** One for each index of the axes that are not contracted. Constants and inputs have no floor, and no operator norm. */
-export function normOf(f: Factor, kind: RateNode["norm"], _logits: Node, o: NormOptions = {}): Node {
+export function normOf(f: Factor, kind: RateNode["norm"], o: NormOptions = {}): Node {
   const floor = f.weight ? (o.floor ?? 0) : 0;
   const key = `${f.tensor.id} ${f.sides.map((s) => s.join()).join("|")} ${f.scales} ${kind} ${floor}`;
   const known = o.made?.get(key);

@@ -72,7 +72,7 @@ function factorOf(n: RateNode, c: Context): Node {
     c.paths.set(key, paths);
     const on = occurrences(weight, paths);
     const groups = n.combine === "max" ? on : on.length > 0 ? [on.flat()] : [];
-    for (const group of groups) bounds.push(together(group, n, of, c));
+    for (const group of groups) bounds.push(together(group, n, c));
   }
   const [first, ...more] = bounds;
   if (!first)
@@ -86,12 +86,12 @@ function factorOf(n: RateNode, c: Context): Node {
   return lift({ b: greatest }, call("div", constant(1), arg("b")), n.axes);
 }
 /** Σ of the occurrences' bounds, for the indices of the weight that separate rates. */
-function together(group: readonly Occurrence[], n: RateNode, logits: Node, c: Context): Node {
+function together(group: readonly Occurrence[], n: RateNode, c: Context): Node {
   const alike = new Map<string, { readonly how: Separation; readonly sum: Node }>();
   for (const { own, others, path } of group) {
     let bound: Node = node(Math.abs(path.scale));
     for (const f of others) {
-      const norm = normOf(f, n.norm, logits, { floor: n.floor, made: c.norms });
+      const norm = normOf(f, n.norm, { floor: n.floor, made: c.norms });
       bound = lift({ bound, norm }, call("mul", arg("bound"), arg("norm")));
     }
     const how = separation(own);

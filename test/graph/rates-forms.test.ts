@@ -411,7 +411,7 @@ function excess(of: Node): (env: Env) => number {
   const root = whole.roots[0] as Node;
   const paths = pathsOfLogits(root, new Map(owners(order(whole.roots))));
   const made = new Map<string, Node>();
-  const norms = (["frobenius", "spectral"] as const).map((kind) => paths.map((p) => p.factors.map((f) => normOf(f, kind, root, { made }))));
+  const norms = (["frobenius", "spectral"] as const).map((kind) => paths.map((p) => p.factors.map((f) => normOf(f, kind, { made }))));
   const all = [...new Set(norms.flat(2))];
   const g = right(runGraphPasses([root.op === "label" ? root.args[0] : root, ...all], { last: "grad", capture: { folder: null } }));
   const run = evaluator(g.roots, new Map(), g.originals);

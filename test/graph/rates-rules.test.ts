@@ -24,6 +24,7 @@ const {
   layerNorm,
   map,
   max,
+  merge,
   model,
   mul,
   norm,
@@ -34,6 +35,7 @@ const {
   rms,
   sigmoid,
   softmax,
+  split,
   weight,
 } = loose;
 const c = { model: 6, layer: 2, head: 4, group: 2, dim: 4, ff: 8, vocab: 7, cq: 5, latent: 3, nope: 3, rope: 2, value: 4 };
@@ -109,6 +111,34 @@ test("rates follow heads that the logits call otherwise", () => {
   for (const [g, v] of (f.wk ?? []).entries()) expect((v * Math.max(nq[2 * g] as number, nq[2 * g + 1] as number)) / 2).toBeCloseTo(1, 12);
 });
 
+test("spectral norms of weights whose axes are renamed, merged and split are those of the weights", () => {
+  const seen = (change: (v: R) => R) => {
+    const part = model(qk(), xs, (w: R) => logits(dot(change(q(w)), change(k(w)), "e")));
+    return values(part, { norm: "spectral" }).f;
+  };
+  const plain = seen((v) => rename(v, { dim: "e" }));
+  const turned = seen((v) => split(merge(rename(v, { head: "h", dim: "d" }), ["h", "d"], "inner"), "inner", { g: 3, e: 4 }));
+  const cut = seen((v) => merge(split(v, "dim", { a: 2, b: 2 }), ["a", "b"], "e"));
+  const onWeights = model(
+    { wq: weight({ model: c.model }, { head: 3, dim: 4 }), wk: weight({ model: c.model }, { head: 3, dim: 4 }) },
+    xs,
+    ({ wq, wk, x }: R) => {
+      const pair = (w: R) => rename(split(w, "model", { m: 3, n: 2 }), { head: "h" });
+      const [i, j] = [rename(x, { time: "query" }), rename(x, { time: "key" })].map((v) => split(v, "model", { m: 3, n: 2 }));
+      return logits(dot(dot(i, pair(wq), "m", "n"), dot(j, pair(wk), "m", "n"), "dim"));
+    },
+  );
+  for (const other of [turned, cut, values(onWeights, { norm: "spectral" }).f])
+    for (const [name, f] of Object.entries(plain)) {
+      expect(f.length).toBe(3);
+      for (const [i, v] of f.entries()) expect((other[name]?.[i] as number) / v).toBeCloseTo(1, 8);
+    }
+  const euclidean = values(
+    model(qk(), xs, (w: R) => logits(dot(q(w), k(w), "dim"))),
+    {},
+  ).f;
+  expect((plain.wq?.[0] as number) / (euclidean.wq?.[0] as number)).toBeGreaterThan(1.1);
+});
 test("layers written out have the rates of layers in a loop", () => {
   const layer = model(qk(), xs, (w: R) => mul(w.x, max(max(max(logits(dot(q(w), k(w), "dim")), "key"), "head"), "query")));
   const stacked = (body: (layers: R, x: R) => R) => model({ layers: repeat(3, layer) }, xs, ({ layers, x }: R) => body(layers, x));
