@@ -59,8 +59,9 @@ export function flattened(f: Factor): readonly [readonly string[], readonly stri
 /** Squarings of the Gram matrix: the relative error is at most 1/(e·2²⁷) < 3e-9, whatever the gap below the first
  *  singular value (Σ λᵢ·rᵢ with rᵢ = (λᵢ/λ₁)^(2²⁷)). */
 const squarings = 27;
-/** The greatest singular value, from G = MᵀM on the smaller side: G ← G²/tr G² tends to the projector on the first
- *  eigenspace, and the greatest eigenvalue of MᵀM is its trace with that. Never above the true value. */
+/** The greatest singular value, from G = MᵀM on the smaller side: G ← G²/tr G² tends to the projector P on the first
+ *  eigenspace, and the greatest eigenvalue of MᵀM is tr MᵀMP / tr P. Never above the true value. As G is symmetric,
+ *  tr G² = Σ G²: known before the product, which then is scaled as it is stored. */
 function spectral(w: Node, [rows, columns]: readonly [readonly string[], readonly string[]]): Node {
   const count = (axes: readonly string[]) => axes.reduce((p, a) => p * Number(w.axes[a]), 1);
   const [small, large] = count(rows) <= count(columns) ? [rows, columns] : [columns, rows];
@@ -72,14 +73,15 @@ function spectral(w: Node, [rows, columns]: readonly [readonly string[], readonl
   }
   const gram = sumOver(product(w, rename(w, primed)), large);
   const trace = (g: Node): Node => sumOver(diagonal(g, primed), small);
-  const unit = (g: Node): Node => lift({ g, t: trace(g) }, call("mul", arg("g"), call("recip0", arg("t"))));
-  const l = makeLoop({ axis: "squaring", count: squarings, init: [unit(gram)], xs: [] }, ([g]) => {
+  const over = (g: Node, t: Node): Node => lift({ g, t }, call("mul", arg("g"), call("recip0", arg("t"))));
+  const both = [...small, ...primed.values()];
+  const l = makeLoop({ axis: "squaring", count: squarings, init: [over(gram, trace(gram))], xs: [] }, ([g]) => {
     const left = rename(g as Node, new Map([...primed].map(([a, p]) => [p, middle.get(a) as string])));
     const right = rename(g as Node, middle);
-    return [unit(sumOver(product(left, right), [...middle.values()]))];
+    return [over(sumOver(product(left, right), [...middle.values()]), sumOver(lift({ w: g as Node }, square), both))];
   });
   const projector = carry(l, 0);
-  return sqrt(sumOver(product(gram, projector), [...small, ...primed.values()]));
+  return sqrt(over(sumOver(product(gram, projector), both), trace(projector)));
 }
 /** g where each axis equals its primed partner, 0 elsewhere, summed over the partners. */
 function diagonal(g: Node, primed: ReadonlyMap<string, string>): Node {

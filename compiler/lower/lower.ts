@@ -18,6 +18,7 @@ import { conflicts, placeTemporaries, type Touched, touched } from "./memory.js"
 import { fuseMirrored } from "./mirror.js";
 import type { Nest, Step } from "./nest.js";
 import { clean, describe, Nests } from "./nests.js";
+import { inOwnAxes } from "./own-axes.js";
 import type { Reason } from "./quadratics.js";
 import type { Range } from "./ranges.js";
 import { type Regions, regions } from "./regions.js";
@@ -51,7 +52,8 @@ export interface LowerOptions {
   /** Kernels of tiles, for targets that have them; else what they would never store is stored. */
   readonly tiles: boolean;
 }
-export function lower(p: Program, o: LowerOptions = { tiles: false }): Either<LowerError, Plan> {
+export function lower(given: Program, o: LowerOptions = { tiles: false }): Either<LowerError, Plan> {
+  const p = { ...given, updates: given.updates.map((u) => ({ ...u, value: inOwnAxes(u.value) })) };
   const roots = [...Object.values(p.outputs), ...p.updates.map((u) => u.value)];
   const r = regions(roots);
   const bad = r.order.find((n) => n.dtype === "f64");

@@ -104,6 +104,12 @@ describe.each(["mha", "grouped", "latent"] as const)("the plan of a step of %s",
         expect(writers.length, l.name).toBe(1);
       }
     });
+    test("new state is computed where it is written, from state at its own indices: nothing is copied", () => {
+      const states = new Set(Object.values(with_.state));
+      const writes = kernels(with_).flatMap((k) => k.nests.flatMap((n) => storesOf(n).filter((s) => states.has(s.buffer))));
+      expect(writes.length).toBeGreaterThanOrEqual(own.params.length);
+      for (const s of writes) expect(s.value.kind, s.buffer.name).not.toBe("load");
+    });
     test("what is kept is no part of the optimizer's state", () => {
       const kept = Object.keys(with_.state).filter((path) => path.startsWith("kept."));
       expect(kept.length).toBe(kind === "latent" ? 6 : 2);
