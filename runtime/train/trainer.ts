@@ -90,12 +90,8 @@ export async function train(o: Training): Promise<Either<Problem, Outcome>> {
   let saved = o.from;
   const save = async (): Promise<Either<Problem, void>> => {
     const [weights, state] = [await program.weights(), await program.state()];
-    for (const [what, arrays] of [
-      ["weight", weights],
-      ["optimizer's state", state],
-    ] as const)
-      for (const [path, { data }] of arrays)
-        if (!data.every(Number.isFinite)) return diverged(step, `the ${what} ${path} has elements that are not finite`, saved);
+    const wrong = notFinite({ weight: weights, "optimizer's state": state });
+    if (wrong !== null) return diverged(step, wrong, saved);
     const written = await record.save(step, weights, state);
     if (!isLeft(written)) saved = step;
     return written;
@@ -160,7 +156,9 @@ export async function train(o: Training): Promise<Either<Problem, Outcome>> {
     validationLoss = due ? await evaluate(program, validation, o.stop) : null;
     if (validationLoss !== null && !Number.isFinite(validationLoss)) {
       const told = tell({ step, loss, lr, validationLoss, stopped: "diverged" });
-      return isLeft(told) ? told : diverged(step, `the validation loss is ${validationLoss}`, saved);
+      if (isLeft(told)) return told;
+      const wrong = notFinite({ weight: await program.weights() });
+      return diverged(step, `the validation loss is ${validationLoss}${wrong === null ? "" : `: ${wrong}`}${before(previous)}`, saved);
     }
     const told = tell({
       step,
@@ -212,6 +210,12 @@ const diverged = (step: number, what: string, saved: number): Either<Problem, ne
     `${saved > 0 ? `the checkpoint of step ${saved} is kept` : "no checkpoint was due yet"}; try a smaller --lr, a longer --warmup, --clip 1 or --intervention quack`,
   );
 
+/** The first array with elements that are not finite. */
+function notFinite(kinds: Readonly<Record<string, Arrays>>): string | null {
+  for (const [kind, arrays] of Object.entries(kinds))
+    for (const [path, { data }] of arrays) if (!data.every(Number.isFinite)) return `the ${kind} ${path} has elements that are not finite`;
+  return null;
+}
 /** What the step before says of a fault: where the gradient was steepest, and how far the logits had grown. */
 function before(previous: StepResult | null): string {
   if (previous === null) return "";

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { createLanguageModel, rateOf } from "../../cli/language-model.js";
 import { each, type Optimizer, pointwise } from "../../index.js";
-import { transformer } from "../../models/index.js";
+import { interventions, transformer } from "../../models/index.js";
 import { createRun, openRun } from "../../runtime/train/run-folder.js";
 import { train } from "../../runtime/train/trainer.js";
 import { defaultsOf, languageModels, type ModelConfig, type ProgramConfig, type TrainingProgram } from "../../trainer.js";
@@ -124,8 +124,8 @@ test("z-loss is trained with, and left out of the validation loss", async () => 
 
 describe("refused before the first step, as a problem that says what to do", () => {
   const still = pointwise({}, {}, ({ w }) => ({ w }));
-  const make = async (optimizer: () => Optimizer) => {
-    const decoder = () => transformer({ ...sizes, dim: 4 });
+  const make = async (optimizer: () => Optimizer, std = 0.02) => {
+    const decoder = () => transformer({ ...sizes, dim: 4, std });
     return fault(await languageModels({ decoder, optimizer })(sizes, options({}), "training"));
   };
   test("a pattern without match, a rule that forgets a state", async () => {
@@ -134,6 +134,14 @@ describe("refused before the first step, as a problem that says what to do", () 
     expect(idle.hint).toContain("the weights are");
     const forgetful = (({ w }: { readonly w: number }) => ({ w })) as never; // what the types refuse
     expect((await make(() => each({ "*": pointwise({ m: 0 }, {}, forgetful) }))).message).toMatch(/the rule forgets its state "m"/);
+  });
+  test("a partner whose first values are zero", async () => {
+    const refused = await make(() => interventions.quack.optimizer(each({ "*": still }), {}), 1e-200); // below what f32 holds
+    expect(refused.kind).toBe("expression");
+    expect(refused.message).toMatch(
+      /^the rate of blocks\.0\.attention\.wq, head 0 cannot be derived: its partner blocks\.\*\.attention\.wk begins at zero/,
+    );
+    expect(refused.hint).toContain("a floor under its norms");
   });
   test("τ that a configuration should not have", async () => {
     for (const tau of [0, -1, Number.NaN])

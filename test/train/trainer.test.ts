@@ -140,6 +140,19 @@ describe("a run", () => {
     expect(metricsOf(record.path).at(-1)).toMatchObject({ step: 12, stopped: "diverged" });
     expect(value(await value(await openRun(record.path, folder.path)).readCheckpoint()).step).toBe(8);
   });
+  test("and a validation loss, which names the weight that the step left", async () => {
+    using folder = temporary();
+    using record = value(await createRun(folder.path, runConfig));
+    const { kind, message, hint } = fault(await run(fakeProgram({ nanWeightAt: 16 }), record));
+    expect([kind, message]).toEqual([
+      "diverged",
+      expect.stringMatching(
+        /^training diverged at step 16: the validation loss is NaN: the weight layer\.w has elements that are not finite; in the step /,
+      ),
+    ]);
+    expect(hint).toContain("the checkpoint of step 8 is kept");
+    expect(metricsOf(record.path).at(-1)).toMatchObject({ step: 16, validationLoss: "NaN", stopped: "diverged" });
+  });
   test("weights that are not finite are never saved", async () => {
     using folder = temporary();
     using record = value(await createRun(folder.path, runConfig));
