@@ -65,7 +65,7 @@ export function boundedLogitChange<S extends Shape>(
   watch?: Watch,
 ): Verdict {
   const { runs = 1000, seed = Math.floor(Math.random() * 2 ** 31), scales = 20, bounds = bothBounds } = options;
-  const known = typeof variant === "function" ? shapesOf(options, seed) : { drawn: [{} as S], smaller: () => [] }; // a model has its own sizes
+  const known = typeof variant === "function" ? shapesOf(options, seed) : { drawn: [{} as S], shorter: () => [] }; // a model has its own sizes
   const shapes = [...known.drawn];
   const opened = new Map<number, LogitTrials>();
   const trialsAt = (i: number): LogitTrials => {
@@ -89,14 +89,22 @@ export function boundedLogitChange<S extends Shape>(
     const counterexample = found.counterexample?.[0];
     if (!found.failed || !counterexample || found.counterexamplePath === null)
       throw new Error(`a case that failed among others holds by itself (seed ${seed}, path ${path}): cases of a batch are not independent`);
-    // Fewer shapes are drawn than there are: perhaps the same recipe fails at a smaller one.
+    // Fewer shapes are drawn than there are: perhaps the same recipe fails at a smaller one, axis by axis.
     const { recipe } = counterexample;
-    const smaller = known.smaller(shapes[counterexample.shape] as S).map((s) => shapes.push(s) - 1);
-    for (const at of [...smaller, counterexample.shape]) {
-      const { trials, case: c, outcome } = alone({ shape: at, recipe });
+    const failure = (shape: number): Failure | undefined => {
+      const { trials, case: c, outcome } = alone({ shape, recipe });
       const bound = broken(outcome, bounds);
-      if (bound) return { bound, shape: shapes[at] as S, trials, recipe, case: c, outcome, seed, path: found.counterexamplePath };
-    }
+      return bound && { bound, shape: shapes[shape] as S, trials, recipe, case: c, outcome, seed, path: found.counterexamplePath as string };
+    };
+    let best = failure(counterexample.shape);
+    for (const axis of Object.keys(shapes[counterexample.shape] as S))
+      for (const smaller of best ? known.shorter(best.shape as S, axis) : []) {
+        const failed = failure(shapes.push(smaller) - 1);
+        if (!failed) continue;
+        best = failed;
+        break;
+      }
+    if (best) return best;
     throw new Error(`a case fails only sometimes (seed ${seed}, path ${path})`);
   };
   if (options.path !== undefined) {
@@ -132,14 +140,14 @@ export function boundedLogitChange<S extends Shape>(
 }
 const part = (m: Met | undefined): number => (m && m.change > 0 ? m.change / m.bound : 0);
 
-/** Smaller shapes that are tried with a case that fails. */
-const TRIES = 8;
+/** Lengths of an axis that are tried with a case that fails. */
+const TRIES = 2;
 
 interface Shapes<S> {
   /** The smallest, as fast-check shrinks to it, and others; smaller ones first, so that cases shrink to them. */
   readonly drawn: readonly S[];
-  /** Some that have no axis longer than this one, the smallest first. */
-  readonly smaller: (than: S) => readonly S[];
+  /** Some that differ from it in this axis alone, which is shorter: the shortest first. */
+  readonly shorter: (than: S, axis: string) => readonly S[];
 }
 function shapesOf<S extends Shape>({ shapes, shapeCount = 6 }: BoundedOptions<S>, seed: number): Shapes<S> {
   if (!shapes)
@@ -157,10 +165,10 @@ function shapesOf<S extends Shape>({ shapes, shapeCount = 6 }: BoundedOptions<S>
   const first = least ? [least as S] : [];
   return {
     drawn: sorted(unique([...first, ...fc.sample(shapes, { seed, numRuns: 20 * shapeCount })]).slice(0, shapeCount)),
-    smaller: (than) =>
+    shorter: (than, axis) =>
       sorted(
-        unique([...first, ...fc.sample(shapes, { seed, numRuns: 500 })]).filter(
-          (s) => elements(s) < elements(than) && Object.entries(s).every(([a, n]) => n <= (than[a] ?? 0)),
+        unique([...first, ...fc.sample(shapes, { seed, numRuns: 2000 })]).filter(
+          (s) => (s[axis] as number) < (than[axis] as number) && Object.entries(s).every(([a, n]) => a === axis || n === than[a]),
         ),
       ).slice(0, TRIES),
   };
