@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { exponentOf } from "../../compiler/explain/growth.js";
 import { kernelsIn } from "../../compiler/explain/kernels.js";
 import { c } from "../../compiler/targets/c/program.js";
+import { cumsum, dot, input } from "../../index.js";
 import { type Variant, variants } from "../../models/index.js";
 import { planOf, verdict } from "../../runtime/explain.js";
 import { type Halves, halvesOf } from "../../runtime/halves.js";
@@ -56,12 +57,31 @@ describe("what counts", () => {
     expect(right(verdict(at("gated"))).forward.count).toMatchObject({ kernels: 1, scans: 0 });
     expect(right(verdict(at("forgetting"))).forward.count).toMatchObject({ kernels: 1, scans: 1 });
   });
-  it("a value that every later one needs is stored whole, and the lowering says why", () => {
+  it("kernels in blocks of rows count once, with the passes of all turns", () => {
     const v = right(verdict(at("stick-breaking")));
-    expect(v.quadratic.length).toBeGreaterThan(0);
-    expect(v.temporaries.both.exponent).toBeGreaterThan(1.9);
+    expect(v.quadratic).toEqual([]);
+    expect(v.temporaries.both.exponent).toBeLessThan(1.05);
+    expect(v.forward.count).toMatchObject({ kernels: 4, passes: 5 });
+    expect(v.forward.count.operations).toBeGreaterThan(0.9 * v.dense.forward.operations);
+    // Why no kernel of tiles has it is told all the same.
     expect(v.stopped.map((w) => w.reason).join()).toMatch(/scan/);
     expect(v.stopped[0]?.places[0]?.file).toMatch(/21-stick-breaking/);
+  });
+  it("a value of which a row and a column are needed whole is stored whole, and the lowering says why", () => {
+    const both = (scale: number) => {
+      const inputs = {
+        q: input({ query: 512 * scale, dim: 16 }),
+        k: input({ key: 512 * scale, dim: 16 }),
+        v: input({ key: 512 * scale, value: 16 }),
+      };
+      const s = cumsum(cumsum(dot(inputs.q, inputs.k, "dim"), "key"), "query");
+      return halvesOf({ inputs, out: dot(s, inputs.v, "key") });
+    };
+    const v = right(verdict(both));
+    expect(v.quadratic.length).toBeGreaterThan(0);
+    expect(v.temporaries.both.exponent).toBeGreaterThan(1.5);
+    expect(v.stopped.map((w) => w.reason).join()).toMatch(/scan/);
+    expect(v.stopped[0]?.places[0]?.file).toMatch(/count\.test/);
   });
   it("sizes that are fixed tell nothing of growth: tiles alone are passes", () => {
     const halves = at("causal")(1);
