@@ -6,8 +6,9 @@
 // files differ from an f64 evaluation by up to 2e-7. The oracle is therefore held to 1e-8 against the same reference with
 // those casts undone (f64/make.py), and its first forward pass to 3e-7 against the golden files themselves.
 import { describe, expect, test } from "vitest";
+import type { Optimizer } from "../../dsl/index.js";
 import { needs } from "../require.js";
-import { exact, follow, golden, MODELS, nameOf, SEEDS, weightsOf } from "./runs.js";
+import { exact, follow, golden, MODELS, nameOf, optimizerOf, type Run, SEEDS, weightsOf } from "./runs.js";
 
 const missing = !(await needs("golden"));
 const uncompiled = missing || !(await needs("compiler"));
@@ -43,4 +44,17 @@ describe.each(SEEDS)("%s", (seed) => {
       });
     });
   });
+});
+
+test.skipIf(missing)("a τ that is 1 % too large, another norm and a fixed ratio are found out", async () => {
+  const doc = exact("seed1", "mla");
+  const tensors = await weightsOf("seed1", "mla");
+  const runs = doc.runs.filter((r) => nameOf(r) === "adamw, quack (spectral)");
+  const wrong: readonly ((r: Run) => Optimizer)[] = [
+    (r) => optimizerOf({ ...r, tau: 1.01 * r.tau }),
+    (r) => optimizerOf({ ...r, norm: "frobenius" }),
+    (r) => optimizerOf({ ...r, intervention: "fixed" }),
+  ];
+  for (const optimizer of wrong)
+    await expect(follow("js", { name: "mla", doc, tensors, runs, bar: 1e-8, forward: [], optimizer })).rejects.toThrow(/against/);
 });

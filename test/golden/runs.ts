@@ -92,7 +92,7 @@ function decoderOf(doc: Golden, name: ModelName) {
 }
 
 /** The reference's update: AdamW at 1e-8 for all, or Muon for the hidden matrices beside AdamW at 3e-4. */
-function optimizerOf(r: Run): Optimizer {
+export function optimizerOf(r: Run): Optimizer {
   const adam = { eps: 1e-8 };
   const inner = r.optimizer === "adamw" ? each({ "*": adamw(adam) }) : muonWithAdamW({ ratio: 3e-4 / r.lr, adamw: adam });
   // the state trees differ; a trainer only passes them on
@@ -128,6 +128,8 @@ export async function follow(
     readonly runs: readonly Run[];
     readonly bar: number;
     readonly forward: readonly { readonly reference: Forward; readonly bar: number }[];
+    /** Instead of the reference's own: a wrong one must be found out. */
+    readonly optimizer?: (r: Run) => Optimizer;
   },
 ): Promise<void> {
   const { name, doc, runs, bar } = x;
@@ -158,7 +160,7 @@ export async function follow(
         params,
         inputs: {},
         loss: nodeOf(loss, "loss"),
-        optimizer: optimizerOf(r),
+        optimizer: (x.optimizer ?? optimizerOf)(r),
         lr,
         t,
         metrics: () => ({
