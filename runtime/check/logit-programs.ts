@@ -48,7 +48,6 @@ export interface LogitOptions {
   readonly norm?: "frobenius" | "spectral";
   readonly combine?: "max" | "sum";
   readonly floor?: number;
-  readonly heuristic?: boolean;
   /** Extents of axes that only inputs have, such as time: 2 unless given. */
   readonly sizes?: Readonly<Record<string, number>>;
 }
@@ -71,7 +70,7 @@ export interface Subject {
   /** D, by weight. */
   readonly steps: Rates;
 }
-export const howOf = ({ norm = "frobenius", combine = "max", floor = 0, heuristic = false }: LogitOptions) => ({ norm, combine, floor, heuristic });
+export const howOf = ({ norm = "frobenius", combine = "max", floor = 0 }: LogitOptions) => ({ norm, combine, floor });
 
 export interface Programs {
   readonly x: Readonly<Record<string, Leaf>>;

@@ -24,7 +24,7 @@ import {
 } from "../../index.js";
 import { adamw, block, causal, clipStep, lion, logits, mha, mhaNormed, mla, muon, quack, sgd } from "../../models/index.js";
 import { greatestSingularValue } from "../../runtime/check/slices.js";
-import { alignedSteps, even, inputs, rankDeficient, shapes, weights } from "../../testing.js";
+import { alignedSteps, boundedLogitChange, even, inputs, rankDeficient, shapes, weights } from "../../testing.js";
 import { needs } from "../require.js";
 import { unitRule } from "./harness.js";
 
@@ -52,7 +52,14 @@ describe("toHaveBoundedLogitChange", () => {
   for (const [name, rule] of Object.entries(rules))
     it(`QuacK with ${name}`, () => {
       // clipStep takes the step's norm from the difference of two weights: not where that has no digits left.
-      expect(attention).toHaveBoundedLogitChange({ ...some, optimizer: quack(each({ "*": rule }), { tau }), tau, eta, scales: 6 });
+      const how = { ...some, optimizer: quack(each({ "*": rule }), { tau }), tau, eta, scales: 6 };
+      expect(attention).toHaveBoundedLogitChange(how);
+      // The step is the rule's own, decay apart, and not a difference of weights.
+      let differences = 0;
+      boundedLogitChange(attention, { ...how, runs: 20 }, (_, __, ___, outcomes) => {
+        differences += outcomes.filter((o) => !o.exact).length;
+      });
+      expect(differences).toBe(0);
     });
   it("a model of given sizes; another norm", () => {
     const latent = mla({ ...sizes, model: 3, head: 2, cq: 2, latent: 2, nope: 2, rope: 2, value: 1 });

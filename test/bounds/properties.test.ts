@@ -40,7 +40,6 @@ describe("over 10,000 cases", () => {
       );
       expect("failure" in verdict ? counterexample(verdict.failure) : null).toBeNull();
       if (!("held" in verdict)) return;
-      console.log(name, verdict.held, { judged, constructed, least });
       expect(verdict.held.runs).toBe(10_000);
       expect(verdict.held.tightest.certificate).toBeGreaterThan(0.99);
       expect(verdict.held.tightest.budget).toBeGreaterThan(0.99);
