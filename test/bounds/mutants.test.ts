@@ -52,10 +52,11 @@ describe("caught", () => {
   });
 });
 describe("not caught", () => {
-  it("the rule as it is, paths summed, in spectral norms, and with steps by head", () => {
+  it("the rule as it is: paths summed, in spectral norms, with a floor, with steps by head", () => {
     for (const [architecture, optimizer, o] of [
       ["latent", quack(unit, { tau, combine: "sum" }), { combine: "sum" }],
       ["grouped", quack(unit, { tau, norm: "spectral" }), { norm: "spectral", runs: 300 }],
+      ["multi-query", quack(unit, { tau, floor: 1 }), { floor: 1 }],
       ["multi-head", quack(each({ "*": apart(unitRule, "head") }), { tau }), {}],
     ] as const) {
       const verdict = check(architecture, optimizer, o);
