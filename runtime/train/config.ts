@@ -57,7 +57,7 @@ export const ATTENTIONS: { readonly [K in AttentionName]: AttentionRow<K> } = {
 export const OPTIMIZERS = {
   adamw: { lr: 3e-3, about: "Adam, its decay decoupled (β 0.9, 0.95)" },
   sgd: { lr: 0.1, about: "gradient descent with momentum 0.9; its step has no bound unless --clip-step states one" },
-  lion: { lr: 3e-4, about: "the sign of a mean of gradients (β 0.9, 0.99)" },
+  lion: { lr: 1e-3, about: "the sign of a mean of gradients (β 0.9, 0.99)" },
   muon: { lr: 0.02, about: "momentum made orthogonal (five Newton–Schulz steps); AdamW for embedding and gains, at --adamw-lr" },
 } as const satisfies Readonly<Record<string, { readonly lr: number; readonly about: string }>>;
 export type OptimizerName = keyof typeof OPTIMIZERS;
