@@ -74,4 +74,6 @@ test("training.md has a row for everything that a run can name, in the words of 
       rows.filter((row) => new RegExp(`^\\| \`${name}\`( \\(default\\))? \\|`).test(row) && row.split(" | ")[1]?.replace(/ \|$/, "") === about),
       name,
     ).toHaveLength(1);
+  for (const [name, { lr }] of Object.entries(OPTIMIZERS))
+    expect(rows.find((row) => row.startsWith(`| \`${name}\``))).toMatch(new RegExp(`\\| ${lr} \\|$`));
 });
