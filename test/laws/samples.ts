@@ -714,6 +714,23 @@ export const samples: { readonly [O in Op]: Samples } = {
       const rates = { ...l.deriveRates([{ value: logits }]), ...renamedKeys(l.deriveRates([{ value: logits }], { combine: "sum" }), "sum") };
       return { logits, ...rates };
     },
+    /** Heads under other names, a constant that scales, a gain, a bias, a floor. */
+    seen: (d) => {
+      const [m, g, c] = [d.size([5], 1), d.size([3], 1), d.size([4], 1)];
+      const [wq, wk] = [d.param({ m, h: 2 * g, c }, ["m"], ["h", "c"]), d.param({ m, g, c }, ["m"], ["g", "c"])];
+      const [b, t] = [d.param({ g, c }, [], ["g", "c"]), d.param({ c }, [], [])];
+      const x = d.real({ t: 3, m });
+      const q = l.split(l.dot(x, wq, "m"), "h", { g, n: 2 });
+      const k = l.mul(
+        l.add(l.rename(l.dot(x, wk, "m"), { t: "s" }), b),
+        l.mul(
+          t,
+          l.grid({ c }, ({ c }: R) => 1 + c / 2),
+        ),
+      );
+      const logits = [{ value: l.label(l.dot(q, k, "c"), "logits") }];
+      return l.deriveRates(logits, { floor: 1.5, combine: "sum" });
+    },
   },
   bound: {
     product: (d) => {
