@@ -103,7 +103,10 @@ function naming(inputs: readonly Node[]): Naming {
     let n = f.tensor;
     while (["view", "at", "cast", "stop", "label"].includes(n.op) && !inputs.includes(n)) n = argsOf(n)[0] as Node;
     const i = inputs.indexOf(n);
-    if (i >= 0) return name(n, inputs.length === 1 ? "x" : `x${i + 1}`, "an input of the model that labels the logits");
+    if (i >= 0) {
+      const [text, what] = inputs.length === 1 ? ["x", "an input"] : [`x${i + 1}`, `input ${i + 1}`];
+      return name(n, text, `${what} of the model that labels the logits`);
+    }
     return f.kind === "constant" ? name(n, next("constant"), describeNode(n)) : name(n, next("fixed"), describeNode(n));
   };
   return { of, named };

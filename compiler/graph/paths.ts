@@ -19,6 +19,7 @@ import {
   type CarryNode,
   type EmitNode,
   type Extent,
+  type LabelNode,
   type Leaf,
   type Loop,
   type Node,
@@ -90,6 +91,8 @@ export function pathsOf(
       else if (n.op === "constant") made = [path([], Number(n.value))];
       else if ((n.op === "carry" || n.op === "emit") && !fixed(n) && weighs(n))
         made = attempt(() => (n.op === "carry" ? state(n, at) : through(n, of)));
+      else if (n.op === "label" && boundOf(n) !== undefined && strays(n))
+        made = attempt(() => refuse(n, otherwise, "bound the map of fixed values alone, and let the weight come in before or after it"));
       else if (!below.some((p) => depends(at(p)))) made = [path([factor(n, null, atRun ? "input" : "constant")])];
       else if (n.op === "map")
         made = attempt(() =>
@@ -104,6 +107,11 @@ export function pathsOf(
   /** A weight enters the loop, or stands in its body. */
   const weighs = (n: CarryNode | EmitNode): boolean =>
     order([n], (m) => (fixed(m) ? [] : below(m))).some((m) => m.op === "leaf" && m.role === "param" && !fixed(m));
+  /** A weight enters a bounded map elsewhere than through what it is linear in. */
+  const strays = (n: LabelNode): boolean => {
+    const inside = (m: Node): readonly Node[] => (m === n.inputs[0] || fixed(m) ? [] : source(m) === m ? below(m) : [source(m)]);
+    return order([n.args[0]], inside).some((m) => m.op === "leaf" && m.role === "param" && m !== n.inputs[0] && !fixed(m));
+  };
   const state = (n: CarryNode, outside: (m: Node) => Found): readonly Path[] => {
     const l = n.loop;
     let now = l.init.map(outside);
@@ -124,6 +132,7 @@ export function pathsOf(
   if (found instanceof GraphError) throw found;
   return found.filter(hasParameter).map(finished);
 }
+const otherwise = "a weight enters a bounded map otherwise than through what it is linear in: its norm holds only while everything else is fixed";
 const sliced = (x: Node, axis: string, i: number, of: (n: Node) => Found): Found => {
   const [found, one] = [of(x), at(x, [axis], [number(i, "i32")])];
   return found instanceof GraphError ? found : found.map((p) => read(p, one as AtNode));

@@ -237,6 +237,10 @@ describe("what has no bound is refused, with its place", () => {
       const next = ({ s }: R) => ({ s: map(s, (v: R) => Math.exp(v)) });
       return repeat(2, { state: { s: dot(q(w), k(w), "dim") } }, next).s;
     }),
+    "a bounded map that another weight enters": form((w) => {
+      const v = q(w);
+      return dot(bounded(mul(v, w.g), { linearIn: v, norm: 2 }), k(w), "dim");
+    }),
     "a bounded map of other axes": form((w) => {
       const v = q(w);
       return dot(bounded(rename(v, { dim: "d" }), { linearIn: v, norm: 1 }), rename(k(w), { dim: "d" }), "d");
