@@ -43,8 +43,11 @@ async function run(args: Arguments): Promise<void> {
   say(args.json ? JSON.stringify(report, null, 2) : asText(report));
   if (!args.save) return;
   const file = join(ROOT, "bench/RESULTS.md");
-  const command = ["npm run bench --", args.parts.length === 1 ? args.parts[0] : "all", `--size ${args.size}`].join(" ");
-  writeFileSync(file, withSection(existsSync(file) ? readFileSync(file, "utf8") : "", asMarkdown(report, new Date(), command)));
+  const asked = args.pairs === null ? [] : [`--pairs ${args.pairs}`];
+  const command = ["npm run bench --", args.parts.length === 1 ? args.parts[0] : "all", `--size ${args.size}`, ...asked];
+  // Figures of one thread and of two stand beside each other.
+  if (args.threads === 1) command.push("--threads 1");
+  writeFileSync(file, withSection(existsSync(file) ? readFileSync(file, "utf8") : "", asMarkdown(report, new Date(), command.join(" "))));
   process.stderr.write(`saved to ${file}\n`);
 }
 
