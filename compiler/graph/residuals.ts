@@ -3,7 +3,8 @@
 // Point-wise values, views, casts and random numbers are computed again from what is kept: they cost a few operations
 // where they are used. Everything else (folds, scans, gathers, selections) is kept, unless it is larger than all that it
 // is computed from and cheap to have again: its contraction is short, or it is very much larger. Scores are larger than
-// queries and keys, so an attention's T×T values are computed again; a feed-forward layer's are kept. Results of inner
+// queries and keys, so an attention's T×T values are computed again; a feed-forward layer's are kept. What is made of scores
+// and has both their sides (prefix sums of them, heads mixed) goes with them: kept, it would be as large. Results of inner
 // loops are always kept: a loop is never run twice.
 
 import { argsOf, type Node, UpTo } from "../../dsl/node.js";
@@ -50,9 +51,37 @@ const extentOf = (n: Extract<Node, { op: "fold" }>, axis: string): number => {
   return e instanceof UpTo ? e.max : e;
 };
 
+const known = new WeakMap<Node, readonly string[]>();
+/** The axes of the two sides of scores that a value has both of, where it is scores, or prefix sums or short sums of such values. */
+function sidesOf(root: Node): readonly string[] {
+  const stack = [root];
+  for (let n = stack.at(-1); n; n = stack.at(-1)) {
+    const parts = n.op === "scan" || (n.op === "fold" && !betweenData(n)) ? [...sourcesOf(n)] : [];
+    const waiting = parts.filter((s) => !known.has(s));
+    if (known.has(n) || waiting.length === 0) {
+      if (!known.has(n)) known.set(n, own(n, parts));
+      stack.pop();
+    } else stack.push(...waiting);
+  }
+  return known.get(root) as readonly string[];
+}
+function own(n: Node, parts: readonly Node[]): readonly string[] {
+  if (n.op !== "fold" && n.op !== "scan") return [];
+  const has = (axes: readonly string[]) => axes.length > 0 && axes.every((a) => a in n.axes);
+  const length = n.op === "fold" ? n.over.reduce((p, axis) => p * extentOf(n, axis), 1) : 1;
+  if (length > LONGEST) return [];
+  if (n.op === "fold" && betweenData(n)) {
+    const from = [...sourcesOf(n)].reduce((m, s) => Math.max(m, elementsOf(s)), 0);
+    const factors = factorsOf(n.args[0] as Node).filter((f) => n.over.some((a) => f.axes.has(a)));
+    return elementsOf(n) > from ? Object.keys(n.axes).filter((a) => factors.some((f) => f.axes.has(a)) && !factors.every((f) => f.axes.has(a))) : [];
+  }
+  return parts.map((s) => known.get(s) as readonly string[]).find(has) ?? [];
+}
+
 export function isKept(n: Node): boolean {
   if (isPointwise(n)) return false;
   if (isLoopNode(n) || n.op === "leaf") return true;
+  if (sidesOf(n).length > 0) return false;
   let from = 0;
   for (const s of sourcesOf(n)) from += elementsOf(s);
   const much = elementsOf(n);
