@@ -132,21 +132,30 @@ function ownSizes(params: Tree): Sizes {
 const section = (title: string, lines: readonly string[], sign = ""): readonly string[] =>
   lines.length === 0 ? [] : [`  ${title}`, ...lines.map((line, i) => `    ${i === 0 ? "" : sign}${line}`)];
 
+/** Parameters of the part of the model that the logits stand in go by their names there. */
+function within(path: string, [title, ...lines]: readonly string[]): readonly string[] {
+  const prefix = `${path}.`;
+  if (path === "" || !lines.some((line) => line.includes(prefix))) return [title ?? "", ...lines];
+  return [`${title}, names as in ${path}`, ...lines.map((line) => line.replaceAll(prefix, ""))];
+}
+
 export function page(place: string, b: DerivedBounds, { logits, keeps }: BoundsText): string {
   const norms = b.norm === "frobenius" ? "Frobenius norms" : "spectral norms";
   const head = [
     `${place}: ${norms} over the axes that the logits sum over, one for each [index]${b.floor > 0 ? `; in factors at least ${b.floor}` : ""}`,
     "lr(W) = tau eta f(W) / f0(W), f0 at the first step; d(W) bounds the norm of W's change, with QuacK's rates d = lr D",
   ];
-  const parts = logits.map((l) => [
-    `logits ${l.logits}`,
-    ...section("are the sum of", l.paths, "+ "),
-    ...section("factors", l.factors),
-    ...(l.certificate ? section("certificate: |change of a logit| <=", l.certificate, "+ ") : []),
-    ...(l.budget ? section("budget: |change of a logit| <=", [...l.budget.first, ...l.budget.rest], "+ ") : []),
-    ...section("heuristic: no certificate and no budget hold", l.heuristic),
-    ...section("where", l.names),
-  ]);
+  const parts = logits.map((l, i) =>
+    within(b.logits[i]?.path ?? "", [
+      `logits ${l.logits}`,
+      ...section("are the sum of", l.paths, "+ "),
+      ...section("factors", l.factors),
+      ...(l.certificate ? section("certificate: |change of a logit| <=", l.certificate, "+ ") : []),
+      ...(l.budget ? section("budget: |change of a logit| <=", [...l.budget.first, ...l.budget.rest], "+ ") : []),
+      ...section("heuristic: no certificate and no budget hold", l.heuristic),
+      ...section("where", l.names),
+    ]),
+  );
   const kept = keeps.length === 0 ? [] : [["keep eta", ...keeps.map((k) => `  ${k}`)]];
   return [head, ...parts, ...kept].map((lines) => lines.join("\n")).join("\n\n");
 }
