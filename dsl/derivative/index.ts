@@ -50,7 +50,8 @@ export const derivatives: Rules = {
 /** The rule for these results, which are one operation's. */
 export function derive(uses: readonly [Use<Node>, ...Use<Node>[]], needs: readonly boolean[]): readonly (Node | null)[] {
   const op = uses[0].node.op;
-  if (op === "carry" || op === "emit" || op === "grad" || op === "rate" || op === "bound") throw new Error(`derivative: ${op} is the compiler's to expand`);
+  if (op === "carry" || op === "emit" || op === "grad" || op === "rate" || op === "bound")
+    throw new Error(`derivative: ${op} is the compiler's to expand`);
   // The table pairs each op with a rule for its own nodes; the checker cannot follow that through an index.
   return (derivatives[op] as Rule<Node>)(uses, needs);
 }
