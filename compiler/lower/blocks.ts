@@ -2,7 +2,7 @@
 // needs a row of scores whole, but never all rows. Where such a value would be stored, as large as queries times
 // keys, the kernels around it run in a loop over blocks of rows instead:
 //
-//   for each block of 64 rows:  scores of the block; what is made of them; the block's rows of the output;
+//   for each block of 128 rows: scores of the block; what is made of them; the block's rows of the output;
 //                               of what folds over rows (gradients of keys), the block's share
 //
 // Values of the block alone have memory for one block. A kernel that reads a few rows beside its own has them made again with
