@@ -8,6 +8,7 @@ import {
   excerpt,
   type Half,
   type Halves,
+  type Quadratic,
   type Verdict,
 } from "../index.js";
 import { table } from "./table.js";
@@ -95,15 +96,16 @@ export function verdictText({ expression, diagnoses, halves, sequences, verdict:
     "",
     fused ? fusedText(v) : "Not fused: what is stored grows like the square of the sequences",
     ...stopped.flatMap(told),
-    ...v.quadratic.flatMap((q) => {
-      const why =
-        stopped.length > 0 ? [] : q.stopped.length > 0 ? q.stopped.map((w) => `stopped at ${placeText(w.places)}: ${w.reason}`) : q.readings;
-      return [`  stored: ${q.value.buffer.name}, ${mebibytes(q.bytes)} MiB ${placeText(q.value.places)}`, ...why.map((t) => `    ${t}`)];
-    }),
+    ...v.quadratic.flatMap((q) => storedText("stored", q, stopped.length === 0)),
+    ...v.inBlocks.flatMap((q) => storedText("a block of rows at a time", q, true)),
     ...(warnings.length > 0 ? ["", "Warnings", ...warnings.flatMap(told)] : []),
     ...boundaryText("forward", v.forward),
     ...boundaryText("backward", v.backward),
   ].join("\n");
+}
+function storedText(how: string, q: Quadratic, reasons: boolean): readonly string[] {
+  const why = !reasons ? [] : q.stopped.length > 0 ? q.stopped.map((w) => `stopped at ${placeText(w.places)}: ${w.reason}`) : q.readings;
+  return [`  ${how}: ${q.value.buffer.name}, ${mebibytes(q.bytes)} MiB ${placeText(q.value.places)}`, ...new Set(why.map((t) => `    ${t}`))];
 }
 const fusedText = (v: Verdict): string =>
   v.temporaries.both.scales.length > 1
@@ -223,6 +225,7 @@ export function reportJson(r: Report): object {
     temporaries: v.temporaries,
     scratchBytesPerThread: v.scratchBytesPerThread,
     quadratic: v.quadratic.map(quadraticJson),
+    inBlocks: v.inBlocks.map(quadraticJson),
     device: r.device === "" ? null : r.device,
     seed: r.seed,
     runs: r.runs,

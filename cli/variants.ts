@@ -150,5 +150,6 @@ function toJson({ variant, lines, found }: Row): object {
     scratchBytesPerThread: v.scratchBytesPerThread,
     dense: v.dense,
     quadratic: v.quadratic.map(quadraticJson),
+    inBlocks: v.inBlocks.map(quadraticJson),
   };
 }

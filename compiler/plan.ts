@@ -18,6 +18,8 @@ export interface Plan {
   readonly arenaBytes: number;
   /** The value that lies in a buffer (by id), for names and places in messages; plans written by hand have none. */
   readonly holds?: ReadonlyMap<number, Node>;
+  /** Buffers (by id) of values that have memory for one block of rows at a time (lower/blocks.ts). */
+  readonly inBlocks?: ReadonlySet<number>;
   /** Values that the lowering keeps in memory although a fusion was looked for, and what stopped it. */
   readonly why?: readonly { readonly node: Node; readonly reason: string }[];
   /** Where a target that can measures itself: microseconds, f32, [thread, nest in the order of the steps, 2], the time

@@ -3,10 +3,11 @@
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import { type Count, type CountedKernel, countedKernels, countOf } from "../compiler/explain/count.js";
 import { type Diagnosis, diagnose } from "../compiler/explain/diagnose.js";
-import { exponentOf, type Growth, growthOf, temporaryBytes } from "../compiler/explain/growth.js";
+import { exponentOf, growthOf, temporaryBytes } from "../compiler/explain/growth.js";
 import { kernelsIn, neededFor } from "../compiler/explain/kernels.js";
 import { graphText, planStages, type Stage, stage } from "../compiler/explain/stages.js";
 import { type Boundary, boundariesOf, readingsOf, stoppedAt, type Value, valueIn } from "../compiler/explain/why.js";
+import type { Buffer } from "../compiler/lower/expr.js";
 import { lower } from "../compiler/lower/lower.js";
 import { bytesOf } from "../compiler/lower/memory.js";
 import { type Graph, runGraphPasses } from "../compiler/pipeline.js";
@@ -65,7 +66,7 @@ export interface Temporaries {
   /** Of growth with the sequences. */
   readonly exponent: number;
 }
-/** A temporary that grows like the square of the sequences. */
+/** A temporary that grows like the square of the sequences, or would if it did not stand a block of rows at a time. */
 export interface Quadratic {
   readonly value: Value;
   readonly bytes: number;
@@ -87,6 +88,8 @@ export interface Verdict {
   /** Bytes of each thread's own beside them, as the C target blocks; null where it cannot print a kernel. */
   readonly scratchBytesPerThread: number | null;
   readonly quadratic: readonly Quadratic[];
+  /** Values as large that have memory for one block of rows at a time. */
+  readonly inBlocks: readonly Quadratic[];
   /** All that kept contractions in memory: where, and why. */
   readonly stopped: Quadratic["stopped"];
   readonly dense: { readonly forward: Count; readonly backward: Count; readonly bytes: number };
@@ -125,7 +128,8 @@ export function verdict(at: (scale: number) => Halves, grows = true): Either<Com
     ),
     temporaries: { forward: temporaries("forward"), both: temporaries("both") },
     scratchBytesPerThread: isLeft(printed) ? null : printed.right.scratchBytesPerThread,
-    quadratic: growth ? quadratics(one.both, growth.both) : [],
+    quadratic: growth ? stored(one.both, (b) => growth.both.quadratic(b)) : [],
+    inBlocks: growth ? stored(one.both, (b) => one.both.inBlocks?.has(b.id) === true && growth.both.growing(b)) : [],
     stopped: (one.both.why ?? []).map((w) => ({ places: placesOf(w.node), reason: w.reason })),
     dense: dense.right,
   });
@@ -155,9 +159,9 @@ function denseCounts(at: (scale: number) => Halves, grows: boolean): Either<Comp
   });
 }
 
-function quadratics(plan: Plan, growth: Growth): readonly Quadratic[] {
+function stored(plan: Plan, wanted: (b: Buffer) => boolean): readonly Quadratic[] {
   const kernels = kernelsIn(plan);
-  const temporary = plan.buffers.filter((b) => (b.role === "temp" || b.role === "table") && growth.quadratic(b));
+  const temporary = plan.buffers.filter((b) => (b.role === "temp" || b.role === "table") && wanted(b));
   return temporary.map((b) => ({
     value: valueIn(plan, b),
     bytes: bytesOf(b),

@@ -26,6 +26,7 @@ export function stoppedFusions(roots: readonly Node[]): readonly Diagnosis[] {
   const large = quadratics(nodes);
   const inMemory = new Set<Node>();
   for (const b of plan.right.buffers) {
+    if (plan.right.inBlocks?.has(b.id)) continue;
     const held = b.role === "temp" || b.role === "output" ? plan.right.holds?.get(b.id) : undefined;
     if (held && large.has(held)) for (const c of contractionsOf(held, large)) inMemory.add(c);
   }

@@ -15,8 +15,8 @@ const FURTHEST = SIZE / 2;
 
 export interface Making {
   readonly unique: (name: string) => string;
-  /** A temporary. `name` is free, or that of one that is gone. */
-  readonly temporary: (name: string, like: Pick<Buffer, "dtype" | "axes">, instead: Buffer | null) => Buffer;
+  /** A temporary. With `of` it holds a block of that one's rows, and has its name where that one is gone. */
+  readonly temporary: (name: string, like: Pick<Buffer, "dtype" | "axes">, of?: { readonly whole: Buffer; readonly gone: boolean }) => Buffer;
 }
 interface Span {
   readonly lo: number;
@@ -73,7 +73,8 @@ export function blockLoop(region: Region, t: number, make: Making): { readonly l
     const { lo, hi } = spanOf.get(writer) as Span;
     const rows = Math.max(SIZE + hi - 2 * lo, SIZE + (most.get(b) ?? 0) - lo);
     const axes = b.axes.map((a, i): BufferAxis => (i === at ? { name: a.name, extent: rows } : a));
-    homes.set(b, { buffer: make.temporary(b.name, { dtype: b.dtype, axes }, region.whole.has(b) || writer.again ? null : b), at, lo });
+    const gone = !region.whole.has(b) && !writer.again;
+    homes.set(b, { buffer: make.temporary(b.name, { dtype: b.dtype, axes }, { whole: b, gone }), at, lo });
   }
 
   const body: Nest[] = [];
@@ -233,7 +234,7 @@ function gathered(n: Nest, later: Expr, make: Making): Gathered {
     }
     case "scatter": {
       const axes = [...n.rows, n.target];
-      const part = make.temporary(`${n.name}_part`, { dtype: "f32", axes: named(axes) }, null);
+      const part = make.temporary(`${n.name}_part`, { dtype: "f32", axes: named(axes) });
       const at = axes.map((a) => variable(a.v));
       const total = apply("add", "real", load(n.into.buffer, n.into.index, later), load(part, at));
       const sum = { form: "map", name: make.unique(`${n.name}_sum`), nodes: n.nodes, axes, stores: [{ ...n.into, value: total }] } as const;
@@ -279,7 +280,7 @@ function gathering(
         alone.add(s);
         total.set(b, s);
       } else {
-        const buffer = make.temporary(`${n.name}_${b}`, { dtype: "f32", axes: named(r.axes) }, null);
+        const buffer = make.temporary(`${n.name}_${b}`, { dtype: "f32", axes: named(r.axes) });
         total.set(b, { buffer, index: r.axes.map((a) => variable(a.v)) });
       }
     }

@@ -177,7 +177,7 @@ class Lowering {
     for (const nest of foldWhereWritten(orderUpdates(fuseUpdates(nests), temporary), kept)) steps.push({ step: "nest", nest });
     const sources = new Set((this.p.kept ?? []).map((k) => this.#leaves.get(k.leaf) as Buffer));
     steps.splice(0, steps.length, ...early(steps, sources));
-    const blocks = this.tiles ? this.#blocks(steps, holds) : { steps, reasons: [] };
+    const blocks = this.tiles ? this.#blocks(steps, holds) : { steps, reasons: [], inBlocks: new Set<number>() };
     const all = [...this.#buffers, ...this.#tables.buffers];
     const { offsets, arenaBytes } = placeTemporaries(blocks.steps);
     return {
@@ -191,20 +191,28 @@ class Lowering {
       offsets,
       arenaBytes,
       holds,
+      inBlocks: blocks.inBlocks,
       why: [...this.choice.reasons, ...blocks.reasons],
     };
   }
 
   /** Quadratic values that are stored all the same, in blocks of rows. */
-  #blocks(steps: readonly Step[], holds: Map<number, Node>): { readonly steps: readonly Step[]; readonly reasons: readonly Reason[] } {
+  #blocks(
+    steps: readonly Step[],
+    holds: Map<number, Node>,
+  ): { readonly steps: readonly Step[]; readonly reasons: readonly Reason[]; readonly inBlocks: ReadonlySet<number> } {
     const made = new Set<Buffer>();
+    const ofRows = new Set<number>();
     const out = inBlocks(steps, {
       bounds: this.#bounds,
       holds: (b) => holds.get(b.id),
       unique: (name) => this.#unique(name),
-      temporary: (name, { dtype, axes }, instead) => {
-        const b = buffer(instead ? name : this.#unique(name), dtype, axes, "temp");
+      temporary: (name, { dtype, axes }, of) => {
+        const b = buffer(of?.gone ? name : this.#unique(name), dtype, axes, "temp");
         made.add(b);
+        const value = of && holds.get(of.whole.id);
+        if (of) ofRows.add(b.id);
+        if (value) holds.set(b.id, value);
         return b;
       },
     });
@@ -217,7 +225,7 @@ class Lowering {
       }
     const kept = [...this.#buffers.filter((b) => !out.gone.has(b) || used.has(b)), ...[...made].filter((b) => used.has(b))];
     this.#buffers.splice(0, this.#buffers.length, ...kept);
-    return out;
+    return { ...out, inBlocks: ofRows };
   }
 
   // ── memory ─────────────────────────────────────────────────────────────────────────────────────────

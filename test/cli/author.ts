@@ -26,6 +26,8 @@ export const stick = formula(qkv, ({ q, k, v }) => {
   const p = map({ z, rest, after }, ({ z, rest, after }, { query: i, key: j }) => (j < i ? Math.exp(z + rest + after) : 0));
   return dot(p, v, "key");
 });
+// A summed-area table of the scores: prefix sums along both sides.
+export const area = formula(qkv, ({ q, k, v }) => dot(cumsum(cumsum(logits({ q, k }), "key"), "query"), v, "key"));
 // The keys get no gradient, although the result depends on them.
 export const halved = formula(qkv, ({ q, k, v }) => dot(softmax(logits({ q, k: stopGradient(k) }), "key"), v, "key"));
 const n = upTo(70, "query");

@@ -60,14 +60,21 @@ describe("the verdict alone", () => {
   test("what is stored whole, where, and what stopped its fusion; --fused makes that a failure", async () => {
     using folder = temporary();
     project(folder.path);
-    const args = ["check", "variants.ts#stick", "--runs", "0"];
+    const args = ["check", "variants.ts#area", "--runs", "0"];
     const told = await mallard(args, { cwd: folder.path });
     expect(told.code).toBe(0);
     expect(told.stdout).toContain("Not fused: what is stored grows like the square of the sequences");
-    expect(told.stdout).toMatch(/\(variants\.ts:13:17\) .*is stored whole.*: the scan over key .*\n +13 \| .*cumsum.*\n +\| +\^\n +→ /);
-    expect(told.stdout).toMatch(/stored: \w+, 4\.00 MiB \(variants\.ts:13:17\)/);
+    expect(told.stdout).toMatch(/stored: \w+, 4\.00 MiB \(variants\.ts:18:\d+\)\n +stopped at \(variants\.ts:18:\d+\): .*scan/);
     const strict = await mallard([...args, "--fused"], { cwd: folder.path });
     expect([strict.code, strict.stdout.trimEnd().split("\n").at(-1)]).toEqual([1, "Failed: it is not fused"]);
+  });
+  test("what stands a block of rows at a time, where, and why; that counts as fused", async () => {
+    using folder = temporary();
+    project(folder.path);
+    const { code, stdout } = await mallard(["check", "variants.ts#stick", "--runs", "0", "--fused"], { cwd: folder.path });
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/growing like T\^1\.00/);
+    expect(stdout).toMatch(/a block of rows at a time: \w+, 0\.50 MiB \(variants\.ts:13:17\)\n +stopped at \(variants\.ts:13:17\): .*scan/);
   });
   test("as JSON: counts of both halves and of the dense form, memory at three lengths", async () => {
     using folder = temporary();
@@ -169,8 +176,7 @@ describe("variants", () => {
     const { code, stdout } = await mallard(["variants", "stick-breaking"]);
     expect(code).toBe(0);
     expect(stdout).toMatch(
-      /^ # {2}variant +lines {2}forward {2}passes {2}backward +passes {2}MiB at 1k {2}MiB at 2k {2}MiB at 4k {2}growth {2}T×T\n21 {2}stick-breaking .* T\^2\.00 {2}yes\n/,
+      /^ # {2}variant +lines {2}forward {2}passes {2}backward +passes {2}MiB at 1k {2}MiB at 2k {2}MiB at 4k {2}growth {2}T×T\n21 {2}stick-breaking .* T\^1\.00 {2}no\n/,
     );
-    expect(stdout).toMatch(/Why T×T temporaries are there\n {2}stick-breaking: \(.*21-stick-breaking\.ts:\d+:\d+\) .*scan/);
   });
 });
