@@ -1,5 +1,5 @@
-// How far a step can move labelled logits, as expressions that the compiler derives from them (quack.md, "What is
-// guaranteed"): the certificate, which holds for any rates, and the budget, which QuacK's rates keep. This file finds the
+// How far a step can move labelled logits, as expressions that the compiler derives from them (docs/quack.md,
+// "Certificate and budget"): the certificate, which holds for any rates, and the budget, which QuacK's rates keep. This file finds the
 // weights and lays out what is known of each; compiler/graph/bound.ts expands.
 import * as build from "./build.js";
 import { ArgumentError, quote, RuleError } from "./errors.js";
@@ -32,7 +32,7 @@ export interface BoundOptions {
 
 /** A bound of |Δℓ| for one step that moves the weights as said and holds the inputs fixed, whatever the rates are:
  *
- *      Σ_p |c_p| ‖x‖^a ‖y‖^b [Π(‖W_i‖ + δ_i) − Π‖W_i‖]      (quack.md, "certificate")
+ *      Σ_p |c_p| ‖x‖^a ‖y‖^b [Π(‖W_i‖ + δ_i) − Π‖W_i‖]      (docs/quack.md, "Certificate and budget")
  *
  *  summed over non-empty subsets of the steps, so that nothing cancels. One entry for each of the logits, with those of
  *  their axes that separate rates (layers, heads).
@@ -69,7 +69,7 @@ export interface Budget {
   readonly others?: Rates;
 }
 /** What QuacK allows a step to move the logits by: to first order Σ τηD_W/f₀(W) over paths and weights, quantities of step
- *  0 alone; higher orders from the present norms (quack.md, "budget"). It bounds |Δℓ| of steps at QuacK's rates
+ *  0 alone; higher orders from the present norms (docs/quack.md, "Certificate and budget"). It bounds |Δℓ| of steps at QuacK's rates
  *  τηf/f₀, and of no others. `combine` and `floor` are those of the rates.
  *  @throws RuleError for a weight with f0 but without D; GraphError as the certificate. */
 export function logitBudget(logits: Logits, b: Budget, o: BoundOptions & { readonly combine?: "max" | "sum"; readonly floor?: number } = {}): Logits {

@@ -36,6 +36,7 @@ export { attend, attention } from "./std/attention.js";
 export { crossEntropy } from "./std/cross-entropy.js";
 export { layerNorm, rms, softmax } from "./std/normal.js";
 export { rope } from "./std/rope.js";
+export { unmasked } from "./std/unmasked.js";
 export { stepsOf } from "./steps.js";
 export { grad, Layers, leavesOf, mapTree, zipTree } from "./tree.js";
 export type { AnyTensor, Axes, DType, Indices, Int, Real, Scalar, Tensor, Tree } from "./types.js";

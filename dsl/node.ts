@@ -167,7 +167,7 @@ export interface RateRule {
   readonly floor: number;
   readonly heuristic: boolean;
 }
-/** The factor f(W) of quack.md for the weight args[0], from the logit expressions args[1..]; expanded by the compiler. Its
+/** The factor f(W) of docs/quack.md for the weight args[0], from the logit expressions args[1..]; expanded by the compiler. Its
  *  axes are those of the weight that separate rates. */
 export interface RateNode extends Base, RateRule {
   readonly op: "rate";
@@ -188,7 +188,7 @@ export type BoundRole =
   | "size"
   /** One of the inputs that the label names, as it is seen outside the loops. */
   | "input";
-/** Of the logits args[0] (quack.md, "What is guaranteed"): how far a step can move them (certificate, budget), or the
+/** Of the logits args[0] (docs/quack.md, "Certificate and budget"): how far a step can move them (certificate, budget), or the
  *  greatest norm of their model's inputs. `roles` are those of args[1..]. Expanded by the compiler. */
 export interface BoundNode extends Base {
   readonly op: "bound";

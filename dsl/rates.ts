@@ -1,5 +1,5 @@
 // deriveRates: for every weight that labelled logits are computed from, the factor of its learning rate, as an
-// expression that the compiler derives from the logits (quack.md). This file finds the weights: those that stand on a path
+// expression that the compiler derives from the logits (docs/quack.md). This file finds the weights: those that stand on a path
 // to the logits together with another parameter. Which do, the arrows between them say, and these the compiler reads: it
 // provides the answer (`provideDerivation`), and where it refuses the logits, every weight below them has an expression,
 // whose expansion tells why.

@@ -25,7 +25,7 @@ export function stepsOf(optimizer: Optimizer, params: Tree, rates: Rates, norm: 
       const d = optimizer.stepBound({ path, weight: handle(weight), apart: names(nodeOf(rate, `stepsOf: the rate of "${path}"`).axes) });
       if (d === null || d[norm] === Number.POSITIVE_INFINITY)
         throw new RuleError(
-          `stepsOf: the step of "${path}" has no bound: ${d ? "its settings let it grow, as Adam's where β₁² is not below β₂" : "it grows with the gradient, as SGD's does"}`,
+          `stepsOf: the step of "${path}" has no bound: ${d ? "its settings let it grow, as Adam's where β₁² is not below β₂" : "it grows with the gradient, as SGD's does, or weights are rescaled beside it, as by QK clip"}`,
           "clip the step to a stated D: clipStep(sgd(), { limit: D }); or state the rule's own: rule(over, state, body, { bound })",
         );
       return [path, handle(build.constant(d[norm]))];

@@ -120,7 +120,7 @@ export const gqaNormed = (c: GroupedConfig) =>
     return rename(dot(causalBy(c)({ q, k, v: dot(xj, wv, "model") }), wo, "group", "member", "value"), { query: "time" });
   });
 
-/** Multi-head latent attention, decoupled RoPE (quack.md's names). */
+/** Multi-head latent attention, decoupled RoPE (names as in docs/quack.md). */
 const mlaParts = (c: LatentConfig) => ({
   dq: weight({ model: c.model }, { cq: c.cq }, init(c)),
   uq: weight({ cq: c.cq }, { head: c.head, nope: c.nope }, init(c)),

@@ -100,7 +100,7 @@ export const interventions = {
   },
   "soft-cap": {
     ...usual,
-    about: "logits are c·tanh(ℓ/c)",
+    about: "scores are c·tanh(ℓ/c)",
     takes: ["limit"],
     decoder: (a, { limit = 50 }) => usual.decoder(withScores(a, { softCap: limit }), {}),
   },

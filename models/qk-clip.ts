@@ -1,9 +1,8 @@
 // QK clip (Kimi K2): after the step, the heads whose greatest logit passed a limit have their weights scaled, so that it
 // would have been the limit. The logits are the labelled ones, before soft cap and bias; which pairs are masked, the
 // scores tell. Their maximum is an ordinary fold, which the compiler joins to the kernel that has them.
-import { type Axes, find, map, mapTree, max, type Optimizer, RuleError, type Tensor, type Tree } from "../dsl/index.js";
+import { type Axes, find, map, mapTree, max, type Optimizer, RuleError, type Tensor, type Tree, unmasked } from "../dsl/index.js";
 import { positive } from "./optimizers/checks.js";
-import { sameBound } from "./optimizers/clip.js";
 
 /** By a weight's name, the power of γ that it takes. */
 export type Powers = Readonly<Record<string, number>>;
@@ -32,7 +31,7 @@ export const qkClip = <S extends Tree>(inner: Optimizer<S>, { limit = 100, power
   positive("qkClip", "limit", limit);
   for (const [name, p] of Object.entries(powers ?? {})) positive("qkClip", `the power of "${name}"`, p, false);
   return {
-    ...sameBound(inner),
+    stepBound: () => null, // a rescaled weight moves by a share of itself, which no D bounds
     init: (x) => inner.init(x),
     update: (x) => {
       const { w, s } = inner.update(x);
@@ -74,8 +73,7 @@ function headsOf(loss: Tree, weights: ReadonlyMap<string, Tensor>, given: Powers
     const powers = powersAt(path, weights, given, s);
     const query = weights.get(below(path, Object.keys(powers)[0] ?? "")) as Tensor<Axes, "f32">; // powersAt found it
     const over = Object.keys(s.axes).filter((a) => !(a in query.axes)) as [string, ...string[]]; // query and key at least
-    const unmasked = map({ s, l: l.value }, ({ s, l }) => (s === -Infinity ? -Infinity : l));
-    return { path, top: max(unmasked, ...over), powers };
+    return { path, top: max(unmasked(l.value, s), ...over), powers };
   });
 }
 /** The form of the attention at a path, by its weights' names. */

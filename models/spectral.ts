@@ -20,10 +20,12 @@ const fresh = (x: Tensor, axes: Names): Record<string, string> => {
 interface Estimate {
   /** Never above the greatest singular value, and short of it by a share of at most (1 + ln rank)/2^(squarings+1). */
   readonly below: Tensor;
-  /** Never below it, and beyond it by a share of at most ln(rank)/2^(squarings+1). */
+  /** Never below it, and beyond it by a share of at most ln(rank)/2^(squarings+1) and the slack for rounding. */
   readonly above: Tensor;
 }
 const squarings = 12;
+/** What the rounding of the traces in f32 can take away, with room to spare. */
+const slack = 1 + 2 ** -12;
 /** For each matrix rows × columns of x; what x has beside lifts. */
 function estimate(x: Tensor, rows: Names, columns: Names): Estimate {
   if (rows.length === 0 || columns.length === 0) {
@@ -47,7 +49,7 @@ function estimate(x: Tensor, rows: Names, columns: Names): Estimate {
   });
   return {
     below: map(sum(mul(G, stopGradient(last.A)), ...both), (s) => (s === 0 ? 0 : Math.sqrt(s))),
-    above: map({ whole, p: last.p }, ({ whole, p }) => Math.sqrt(whole * p)),
+    above: map({ whole, p: last.p, slack }, ({ whole, p, slack }) => slack * Math.sqrt(whole * p)),
   };
 }
 

@@ -1,4 +1,4 @@
-// Expands every `bound` node: certificate and budget of the change of labelled logits (quack.md, "What is guaranteed"),
+// Expands every `bound` node: certificate and budget of the change of labelled logits (docs/quack.md, "Certificate and budget"),
 // and the norms of their inputs.
 //
 // The logits are a sum of paths (paths.ts), each a number c times weights W and fixed tensors. With ‖W‖ ≤ a, ‖ΔW‖ ≤ δ and
@@ -156,12 +156,12 @@ function expand(n: BoundNode, was: BoundNode, { owner, known, made }: Run): Node
   };
   const read = new Reads();
   const fixed = (p: Path, counts: (f: Factor) => boolean = (f) => f.weight === null): Scalar =>
-    p.factors.filter(counts).reduce((x, f) => times(x, read.of(fixedNorm(f, asked).norm)), one);
+    p.factors.filter(counts).reduce((x, f) => times(x, read.of(fixedNorm(f, p.factors, asked).norm)), one);
   let total: Scalar = zero;
   if (n.what === "inputs") {
     const norms = new Set(
       logits.paths
-        .flatMap((p) => p.factors.flatMap((f) => (f.weight === null ? [fixedNorm(f, asked)] : [])))
+        .flatMap((p) => p.factors.flatMap((f) => (f.weight === null ? [fixedNorm(f, p.factors, asked)] : [])))
         .flatMap((x) => (x.input ? [x.norm] : [])),
     );
     for (const x of norms) total = total === zero ? read.of(x) : call("max", total, read.of(x));

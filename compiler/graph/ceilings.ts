@@ -131,11 +131,12 @@ function viewed(x: Node, at_: Readonly<Record<string, Scalar>>, axes: Shape): No
 // ── fixed tensors ────────────────────────────────────────────────────────────────────────────────────
 /** Of a factor without weight, over its contracted axes and as great as it gets over all that the result has not.
  *  `input`: it is computed from the inputs of the logits' model. */
-export function fixedNorm(f: Factor, c: Asked): { readonly norm: Node; readonly input: boolean } {
+export function fixedNorm(f: Factor, path: readonly Factor[], c: Asked): { readonly norm: Node; readonly input: boolean } {
   const over = [...f.contracted];
   const { from, at: index, plain } = sight(f.tensor);
   if (c.size && c.inputs.has(from)) {
-    const times = plain ? 1 : positions(f.tensor, over, index) * repeats(f.tensor, over, index);
+    const reached = new Set([...beside(f, path), ...(plain ? [] : positions(f.tensor, over, index))]);
+    const times = extentOf(reached, f.tensor, c) * (plain ? 1 : repeats(f.tensor, over, index));
     return { norm: times === 1 ? c.size : lift({ s: c.size }, call("mul", arg("s"), constant(Math.sqrt(times)))), input: true };
   }
   let input = false;
@@ -215,13 +216,28 @@ function sight(tensor: Node): Sight {
 }
 const mentions = (s: Scalar, axis: string): boolean => terms([s]).some((t) => t.kind === "index" && t.axis === axis);
 
-/** How many positions of the tensor the contracted axes reach: those that are found by an index of the factor and an offset,
- *  as in a convolution. */
-function positions(tensor: Node, over: readonly string[], at_: Readonly<Record<string, Scalar>>): number {
+/** Contracted axes along which the tensor's positions lie: those that are found by an index of the factor and an offset, as
+ *  in a convolution. */
+function positions(tensor: Node, over: readonly string[], at_: Readonly<Record<string, Scalar>>): readonly string[] {
   const reached = new Set<string>();
   for (const s of Object.values(at_))
     if (Object.keys(tensor.axes).some((a) => !over.includes(a) && mentions(s, a))) for (const a of over) if (mentions(s, a)) reached.add(a);
-  return [...reached].reduce((p, a) => p * Number(tensor.axes[a]), 1);
+  return [...reached];
+}
+/** Contracted axes in whose sums no parameter takes part: not features but positions, of keys with values before queries come. */
+const beside = (f: Factor, path: readonly Factor[]): readonly string[] =>
+  [...f.contracted].filter((a) => !path.some((g) => g.weight !== null && [...g.sums.values()].includes(f.sums.get(a) as number)));
+/** The norm over n positions is at most √n times that of one. */
+function extentOf(positions: ReadonlySet<string>, tensor: Node, c: Asked): number {
+  return [...positions].reduce((p, a) => {
+    const n = tensor.axes[a];
+    if (typeof n === "number") return p * n;
+    return refuse(
+      c.logits,
+      `${c.what}: the logits sum over "${a}", whose length only a run knows, so that the norm of one position does not tell that of all`,
+      'use { inputs: "measured" }, or a fixed size',
+    );
+  }, 1);
 }
 const most = 1 << 18;
 /** How often the contracted axes read one element at most, the other axes at their ends. */

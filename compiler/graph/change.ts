@@ -5,7 +5,7 @@
 //   Δ(a + b) = Δa + Δb        Δ(ab) = Δa·(b + Δb) + a·Δb        Δ(Σ a) = Σ Δa        Δ view(a) = view(Δa)
 //
 // Unfolded over an expression that is linear in each weight this is its expansion over all non-empty subsets of the steps
-// (quack.md: Δℓ "by multilinear expansion"). Quotients, maxima, conditions and the usual smooth functions have exact forms
+// (a multilinear expansion). Quotients, maxima, conditions and the usual smooth functions have exact forms
 // too; any other operation, a scan for example, is the plain difference of its two values. Not through loops, which
 // derivations of bounds refuse before. Works on graphs that have been read.
 import { at, map, view } from "../../dsl/build.js";
@@ -18,14 +18,16 @@ import { arg, call, constant, type Scalar, terms } from "../../dsl/scalar.js";
 import { simplify } from "../../dsl/scalar-simplify.js";
 import { below, order, rebuild } from "./walk.js";
 
-/** For each root its change when every leaf in `steps` moves by that tensor (of the leaf's own axes); null: none. */
-export function changesOf(roots: readonly Node[], steps: ReadonlyMap<Leaf, Node>): readonly (Node | null)[] {
+/** For each root its change when every leaf in `steps` moves by that tensor (of the leaf's own axes); null: none. `plain` is
+ *  told of every value whose change is a plain difference. */
+export function changesOf(roots: readonly Node[], steps: ReadonlyMap<Leaf, Node>, plain: (n: Node) => void = () => {}): readonly (Node | null)[] {
   return withoutRecording(() => {
     const change = new Map<Node, Node | null>();
     const of = (n: Node): Node | null => change.get(n) ?? null;
     let shifted: ReadonlyMap<Node, Node> | undefined;
     /** f(w + d) − f(w). */
     const difference = (n: Node): Node => {
+      plain(n);
       shifted ??= rebuild(roots, (m) => (m.op === "leaf" && steps.has(m) ? add(m, steps.get(m) as Node) : m)).to;
       return lift({ a: shifted.get(n) as Node, b: n }, call("sub", arg("a"), arg("b")));
     };
@@ -52,8 +54,9 @@ function through(n: Node, of: (n: Node) => Node | null): Node | null {
     }
     case "fold":
       return kindOf(n.monoid) === "sum" ? sumOver(of(n.args[0] as Node) as Node, n.over) : null;
+    case "cast":
+      return n.dtype === "i32" || n.dtype === "bool" ? null : of(n.args[0]); // roundings of half types apart
     case "label":
-    case "cast": // roundings apart
     case "stop":
       return of(n.args[0]);
     case "carry":

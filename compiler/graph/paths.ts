@@ -1,4 +1,4 @@
-// A logit expression as a sum over paths of products (quack.md, "The rule, derived from any logit expression").
+// A logit expression as a sum over paths of products (docs/quack.md, "How the derivation works").
 //
 // Walking from the logits down to the model's inputs, every value becomes a list of paths; a path is a number times a
 // product of tensors (parameters, known constants, and whatever is held fixed: inputs, positions), summed over the axes

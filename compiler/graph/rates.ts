@@ -1,4 +1,4 @@
-// Expands every `rate` node: the factor f(W) of quack.md, derived from the logit expression.
+// Expands every `rate` node: the factor f(W) of docs/quack.md, derived from the logit expression.
 //
 //   bound(W, p, h) = |c_p| · product of the norms of the other parameters on path p, for index h
 //   f(W) = 1 / max over (p, h) of bound          (combine "sum": the bounds of the paths to one logit are added first)
@@ -66,11 +66,13 @@ export function pathsOfLogits(of: Node, owner: Map<Leaf, Loop>, o: { readonly he
 function factorOf(n: RateNode, c: Context): Node {
   const [weight, ...logits] = n.args;
   const bounds: Node[] = [];
+  const seen: Factor[] = [];
   for (const of of logits) {
     const key = `${of.id} ${n.heuristic}`;
     const paths = c.paths.get(key) ?? pathsOfLogits(of, c.owner, n);
     c.paths.set(key, paths);
     const on = occurrences(weight, paths);
+    seen.push(...on.flat().map((o) => o.own));
     const groups = n.combine === "max" ? on : on.length > 0 ? [on.flat()] : [];
     for (const group of groups) bounds.push(together(group, n, c));
   }
@@ -82,8 +84,24 @@ function factorOf(n: RateNode, c: Context): Node {
       "take the rates of weights that the labelled logits are computed from",
       n,
     );
+  refuseGaps(n, seen);
   const greatest = more.reduce<Node>((a, b) => lift({ a, b }, call("max", arg("a"), arg("b"))), first);
   return lift({ b: greatest }, call("div", constant(1), arg("b")), n.axes);
+}
+/** Slices of a weight that only some of its indices bring to the logits: the others have no bound, and no rate follows. */
+function refuseGaps(n: RateNode, seen: readonly Factor[]): void {
+  for (const [axis, extent] of Object.entries(n.axes)) {
+    const picked = new Set(seen.map((f) => f.picked.get(axis)));
+    if (picked.has(undefined)) continue;
+    const gaps = Array.from({ length: Number(extent) }, (_, i) => i).filter((i) => !picked.has(i));
+    if (gaps.length > 0)
+      throw new GraphError(
+        "rates",
+        `deriveRates: of the weight "${(n.args[0] as Leaf).name}" the logits read ${[...picked].map((i) => `${axis} ${i}`).join(" and ")}, and not ${gaps.join(", ")}: what is on no path to them has no factor`,
+        "declare what the logits do not read as a weight of its own: it keeps its rate",
+        n.args[1] ?? n,
+      );
+  }
 }
 /** Σ of the occurrences' bounds, for the indices of the weight that separate rates. */
 function together(group: readonly Occurrence[], n: RateNode, c: Context): Node {

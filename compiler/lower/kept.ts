@@ -45,19 +45,21 @@ function joined(host: Nest, f: RowNest): RowNest | undefined {
     const to = rename(new Map([...rows].flatMap(([v, r]) => (v ? [[v, r.v] as const] : []))));
     const inner = host.axes.filter((a) => !rows.has(a.v));
     const first: Stage = { stage: "map", axes: inner, stores: to(host.stores) };
-    if (!ownRow(first.stores, f)) return undefined;
+    if (!ownRow(first.stores, storesOf(f))) return undefined;
     return { form: "row", name: host.name, nodes: [...host.nodes, ...f.nodes], rows: f.rows, stages: [first, ...f.stages] };
   }
   // Another fold over the same rows is there already.
   if (host.rows.length !== f.rows.length || !host.rows.every((r) => rows.has(r.v))) return undefined;
   const to = rename(new Map(f.rows.map((r) => [r.v, names.get(r.v) as string])));
+  const before = host.stages.flatMap((s) => (s.stage === "map" ? s.stores : []));
+  if (!ownRow(before, to(storesOf(f)))) return undefined;
   const stages = f.stages.map((s): Stage => (s.stage === "fold" ? { ...s, elements: s.elements.map(to.value) } : { ...s, stores: to(s.stores) }));
   return { ...host, nodes: [...host.nodes, ...f.nodes], stages: [...host.stages, ...stages] };
 }
 
 /** Does the update read what the fold writes, where it does, at its own row alone? */
-function ownRow(stores: readonly Store[], f: RowNest): boolean {
-  const results = new Map(storesOf(f).map((s) => [s.buffer.id, s]));
+function ownRow(stores: readonly Store[], written: readonly Store[]): boolean {
+  const results = new Map(written.map((s) => [s.buffer.id, s]));
   return loadsOf(stores.flatMap((s) => [...s.index, s.value])).every((l) => {
     const s = results.get(l.buffer.id);
     return !s || s.index.every((e, i) => e === l.index[i]);

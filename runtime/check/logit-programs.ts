@@ -87,6 +87,8 @@ export interface Programs {
   readonly steps: readonly Leaf[];
   readonly moves: readonly Leaf[];
   readonly bounds: Graph;
+  /** Something in the logits changes by a plain difference of two values: their rounding is in it. */
+  readonly plain: boolean;
 }
 
 export function programsFor(t: Subject, cases: number): Programs {
@@ -142,7 +144,10 @@ export function programsFor(t: Subject, cases: number): Programs {
   const steps = t.weights.map((w) => batched(`step of ${w.path}`, w.axes, cases));
   const moves = t.weights.map((w) => batched(`move of ${w.path}`, Object.fromEntries(w.apart.map((a) => [a, w.axes[a] as number])), cases));
   const read = expanded(logits, "read");
-  const changes = changesOf(read.roots, new Map(own.map((leaf, i) => [leaf, steps[i] as Leaf])));
+  let plain = false;
+  const changes = changesOf(read.roots, new Map(own.map((leaf, i) => [leaf, steps[i] as Leaf])), () => {
+    plain = true;
+  });
   const bound = { norm: how.norm, inputs: standing.length === 0 ? 1 : ("measured" as const) };
   const given = (of: readonly LogitWeight[]): Rates => handle(Object.fromEntries(of.map((w) => [w.path, moves[t.weights.indexOf(w)]])));
   const certificate = logitCertificate(atNow.logits, given(t.weights), bound);
@@ -171,6 +176,7 @@ export function programsFor(t: Subject, cases: number): Programs {
     updates,
     steps,
     moves,
+    plain,
     bounds,
   };
 }

@@ -1,7 +1,7 @@
 // The step that an optimizer makes of given gradients, weight by weight, without the weight: w' − w, where w' is large and
 // the step small, would lose the step's digits. Along the element-wise way from w' down to w the weight is replaced by 0,
 // which leaves −lr·u of w' = w − lr·u. Decoupled decay is left out so: it is a contraction, outside the bounds
-// (quack.md). Norms and everything else that a rule computes of the weight stay what they are. Whether w' is that step
+// (docs/quack.md). Norms and everything else that a rule computes of the weight stay what they are. Whether w' is that step
 // and a multiple of w is checked on the values; where it is not, the step is the difference.
 import { order } from "../../compiler/graph/walk.js";
 import { withArgs } from "../../dsl/build.js";

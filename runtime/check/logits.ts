@@ -1,5 +1,5 @@
 // How far an optimizer's steps change a model's logits, against what is guaranteed: the certificate (true of any step)
-// and the budget (true of QuacK's rates; quack.md, "What is guaranteed"). Many cases at a time, in f64 on the oracle.
+// and the budget (true of QuacK's rates; docs/quack.md, "Certificate and budget"). Many cases at a time, in f64 on the oracle.
 //
 // A case has weights at three times: `start` (where the optimizer's state begins, and the norms of step 0 are taken),
 // `before` (one update is made there, whose state alone is kept) and `now`. The gradients of the update that is measured
@@ -192,7 +192,13 @@ export class LogitTrials {
         const size = w.slices.slice.length;
         return [w.path, (p.env.get(p.programs.steps[i] as Leaf) as Float64Array).slice(k * size, (k + 1) * size)] as const;
       });
-      return { certificate: met(k, 1), budget: met(k, 2), picked, steps: Object.fromEntries(steps), exact: exact[k] as boolean };
+      return {
+        certificate: met(k, 1),
+        budget: met(k, 2),
+        picked,
+        steps: Object.fromEntries(steps),
+        exact: (exact[k] as boolean) && !p.programs.plain,
+      };
     });
   }
 }

@@ -1,5 +1,5 @@
-// What a training step can be asked to say of itself: how far it can move the attention logits at most (quack.md, "What is
-// guaranteed"), by layer and head, for inputs as long as those of the probe batch.
+// What a training step can be asked to say of itself: how far it can move the attention logits at most (docs/quack.md,
+// "Certificate and budget"), by layer and head, for inputs as long as those of the probe batch.
 //
 //   certificate        from the steps that the optimizer states, δ = rate·(D + λ‖W‖) with decoupled decay λ; spectral
 //   certificateActual  from the changes that the step made; spectral

@@ -48,7 +48,7 @@ export const ATTENTIONS: { readonly [K in AttentionName]: AttentionRow<K> } = {
   gqa: { about: "grouped queries: two query heads share a key and value head", of: ({ head }) => ({ kind: "gqa", group: head / 2 }) },
   mla: {
     about: "latent: queries from a latent of a quarter of the width, keys and values from one of an eighth, rotary parts apart",
-    // The proportions of quack.md's 1B model.
+    // The proportions of the paper's 1B model (models/sizes.ts).
     of: ({ model, head }) => ({ kind: "mla", cq: model / 4, latent: model / 8, nope: model / head, rope: model / head, value: (2 * model) / head }),
   },
 };

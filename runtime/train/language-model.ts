@@ -19,6 +19,7 @@ import {
   scale,
   type Tensor,
   type Tree,
+  unmasked,
   zipTree,
 } from "../../dsl/index.js";
 import type { Leaf, Node } from "../../dsl/node.js";
@@ -337,9 +338,12 @@ const byHead = (scores: Node): Node => {
   const outer = Object.keys(scores.axes).filter((a) => !inner.includes(a));
   return ordered(scores, Object.fromEntries([...outer, ...inner].map((a) => [a, scores.axes[a] as number])));
 };
-/** Of the unmasked scores, by layer and head. */
+/** Of the unmasked logits, before cap and bias, by layer and head. An attention that labels its scores alone is read there. */
 function greatestLogits(loss: Node): Readonly<Record<string, Node>> {
-  const found = find(handle(loss), "scores").map(({ value }) => {
+  const logits = find(handle(loss), "logits");
+  const found = find(handle(loss), "scores").map(({ path, value: scores }) => {
+    const [own, more] = logits.filter((l) => l.path === path);
+    const value = own && !more ? unmasked(own.value, scores) : scores;
     const over = PAIRS.filter((a) => a in value.axes);
     return nodeOf(max(handle<Tensor>(value), over[0] as string, ...over.slice(1)), "maximum");
   });

@@ -4,7 +4,7 @@
 // checkpoint is written. What is kept is always sound: a loss, rate, gradient, validation loss or weight that is not
 // finite ends the run with an error that names step and weight, and leaves the checkpoint before it in place.
 //
-// The change of the logits (quack.md): around a probed step the logits of a fixed batch are read before and after,
+// The change of the logits (docs/quack.md): around a probed step the logits of a fixed batch are read before and after,
 // once as the model computes them (free: the residual stream moves too) and once with every attention layer given
 // the inputs it had before the step (frozen: what the bound speaks of).
 import { performance } from "node:perf_hooks";

@@ -129,21 +129,20 @@ function sigma(m: Matrix): number {
 
 // ── the run ──────────────────────────────────────────────────────────────────────────────────────────
 const variants = {
-  // The smallest share of the certificate that is asked for after the first step, of the stated and of the actual one.
-  "multi-head": { decoder: transformer(c), form: heads, first: 0.3 },
-  "grouped queries": { decoder: grouped(c), form: groups, first: 0.3 },
-  // Four steps in a row seldom turn all one way: the first, from random weights, reaches 0.2.
-  latent: { decoder: latentTransformer(c), form: latents, first: 0.15 },
+  "multi-head": { decoder: transformer(c), form: heads, from: 1 },
+  "grouped queries": { decoder: grouped(c), form: groups, from: 1 },
+  // Four matrices in a row seldom turn all one way from random weights: the first step reaches 0.2 alone. Trained ones do.
+  latent: { decoder: latentTransformer(c), form: latents, from: 2 },
 } as const;
-const measured = [1, 16];
+const measured = [1, 12, 16];
 const offsets = [0, 1, 2, 4, 8, 16, 31];
 /** Bounds are evaluated in f32. */
 const rounding = 1 + 1e-4;
 
 describe.skipIf(!(await needs("compiler")))("the worst step on a logit, natively", () => {
   test.each(Object.entries(variants))(
-    "%s: at least 0.3 of the certificate at every layer, and never above it",
-    async (_, { decoder, form, first }) => {
+    "%s: in training at least 0.3 of the certificate at every layer, and never above it",
+    async (_, { decoder, form, from }) => {
       const corpus = await loadCorpus(null, shape.time + 1);
       if (isLeft(corpus)) throw new Error(corpus.left.message);
       const opened = await openSession("native", { threads: 1 });
@@ -193,10 +192,10 @@ describe.skipIf(!(await needs("compiler")))("the worst step on a logit, natively
             expect(worst, where).toBeLessThanOrEqual(actual * rounding);
             expect(actual, where).toBeLessThanOrEqual(certificate * rounding);
             expect(worst, where).toBeLessThanOrEqual(budget * rounding);
-            expect(worst / actual, where).toBeGreaterThan(i === 1 ? first : 0.3);
+            if (i >= from) expect(worst / actual, where).toBeGreaterThan(0.3);
             stated = Math.max(stated, worst / certificate);
           }
-          expect(stated, `step ${i}, layer ${layer}, as stated`).toBeGreaterThan(i === 1 ? first : 0.3);
+          if (i >= from) expect(stated, `step ${i}, layer ${layer}, as stated`).toBeGreaterThan(0.3);
         }
       }
     },

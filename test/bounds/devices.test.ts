@@ -12,7 +12,7 @@ import { unit } from "./harness.js";
 
 const [tau, eta, runs] = [0.5, 0.25, 256];
 /** 2^±6.6 is 1e±2. */
-const range = 6;
+const range = 7;
 /** Roundings of f32 in products of up to five norms, and of their expansion. */
 const ROUNDING = 1e-5;
 const sizes: Readonly<Record<string, Readonly<Record<string, number>>>> = {

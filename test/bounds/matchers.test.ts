@@ -66,6 +66,16 @@ describe("toHaveBoundedLogitChange", () => {
     const how = { norm: "spectral", combine: "sum" } as const;
     expect(latent).toHaveBoundedLogitChange({ ...how, optimizer: quack(each({ "*": muon() }), { tau, ...how }), tau, eta, runs: 50, seed: 3 });
   });
+  it("keys summed with their values before the queries come: as many positions as there are", () => {
+    const parts = { wq: weight({ model: 3 }, { dim: 2 }), wk: weight({ model: 3 }, { dim: 2 }), wv: weight({ model: 3 }, { value: 2 }) };
+    const fast = model({ ...parts, wo: weight({ model: 3 }, { value: 2 }) }, { x: "time model" }, ({ wq, wk, wv, wo, x }) => {
+      const state = dot(dot(x, wk, "model"), dot(x, wv, "model"), "time");
+      const read = dot(dot(rename(x, { time: "query" }), wq, "model"), state, "dim");
+      return label(dot(read, dot(rename(x, { time: "key" }), wo, "model"), "value"), "logits");
+    });
+    for (const time of [1, 2, 5])
+      expect(fast).toHaveBoundedLogitChange({ optimizer: quack(each({ "*": muon() }), { tau }), tau, eta, sizes: { time }, runs: 200, seed: 3 });
+  });
   it("a block, whose attention is given normed inputs; a table that keeps its rate beside the weights", () => {
     const rules = each({ "{*.g,b}": lion(), "*": unitRule });
     const how = { ...some, optimizer: quack(rules, { tau }), tau, eta };

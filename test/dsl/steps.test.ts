@@ -80,18 +80,19 @@ describe("rules", () => {
       ),
     ).toBe(7);
   });
-  test("AdamW, Muon; transformations hand the bound on; SGD has none", () => {
+  test("AdamW, Muon; transformations hand the bound on; SGD and QK clip have none", () => {
     const head = { layers: 5, head: 4 };
     expect(d(each({ "*": adamw({ decay: 0.3 }) }), head)).toBeCloseTo(1.16497 * Math.sqrt(18), 4);
     expect(d(each({ "*": adamw({ b2: 0.999 }) }), {}, "frobenius")).toBeCloseTo(7.27029 * Math.sqrt(72), 3);
     const groups = { "*.w": muon(), "*": adamw() };
-    for (const o of [each(groups), clipNorm(each(groups)), qkClip(each(groups))] as Optimizer[]) {
+    for (const o of [each(groups), clipNorm(each(groups))]) {
       expect(d(o, head)).toBeCloseTo(1.2024 * Math.SQRT2, 12);
       expect(d(o, head, "frobenius")).toBeCloseTo(1.2024 * Math.SQRT2 * Math.sqrt(3), 12);
     }
     expect(d(each({ ...groups, "*.w": apart(muon(), "head") }), head)).toBeCloseTo(1.2024, 12);
     expect(d(each({ ...groups, "*.w": muon({ moonlight: true, bf16: true }) }), head)).toBeCloseTo(1.25 * 0.2 * Math.sqrt(12), 12);
     expect(() => d(each({ "*": sgd() }), {})).toThrow(/"layers\.\*\.w" has no bound/);
+    expect(() => d(qkClip(each(groups)) as Optimizer, {})).toThrow(/"layers\.\*\.w" has no bound.*QK clip/);
   });
   test("what is no bound", () => {
     const of = (bound: unknown) => each({ "*": pointwise({}, {}, ({ w }) => ({ w }), { bound: bound as never }) });

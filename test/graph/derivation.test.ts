@@ -197,9 +197,14 @@ describe.each(Object.entries(tables))("%s", (_, { part, formulas, factors }) => 
       expect(found.right.rates.map((f) => f.weight)).toEqual(expected.map((f) => f.weight));
       for (const [k, f] of found.right.rates.entries()) expect([f, equal(f, expected[k] as RateFormula)]).toEqual([f, true]);
       // A changed table is another one.
-      const wrong = { ...(expected[0] as RateFormula), bounds: (expected[0] as RateFormula).bounds.map((g) => ({ ...g, over: [] })) };
-      const norms = expected[0]?.bounds.some((g) => g.over.length > 0);
-      expect(equal(found.right.rates[0] as RateFormula, wrong)).toBe(!norms);
+      for (const [k, f] of expected.entries()) {
+        const other = (of: string) => expected.find((e) => e.weight !== of)?.weight as string;
+        const [first, ...rest] = f.bounds as [(typeof f.bounds)[0], ...typeof f.bounds];
+        const renamed = first.sum.map((p) => ({ ...p, norms: p.norms.map((x, i) => (i === 0 ? { ...x, of: other(x.of) } : x)) }));
+        expect(equal(found.right.rates[k] as RateFormula, { ...f, bounds: [{ ...first, sum: renamed }, ...rest] }), f.weight).toBe(false);
+        const unmaximised = f.bounds.map((g) => ({ ...g, over: [] }));
+        if (f.bounds.some((g) => g.over.length > 0)) expect(equal(found.right.rates[k] as RateFormula, { ...f, bounds: unmaximised })).toBe(false);
+      }
     }
   });
   it("in numbers, on 1,000 sets of weights", () => {

@@ -395,7 +395,8 @@ describe.each(Object.entries(forms))("%s", (_, { part, factors, o }) => {
     expect(bounds.rates.map(rateText)).toEqual(factors);
     expect(Object.keys(deriveRates(find(y, "logits"), o))).toEqual([...new Set(bounds.rates.map((f) => f.weight))]);
   });
-  test.runIf(!o?.heuristic)("paths and norms bound the values", () => {
+  if (o?.heuristic) return; // it promises none
+  test("paths and norms bound the values", () => {
     const { y, inputs, params } = built(part, o);
     // Logits inside a loop have inputs that the loop carries: they are the same expression as outside.
     const outside: readonly Node[] = find(y, "logits").flatMap((l: R) => (l.value.op === "emit" ? [] : [l.value]));

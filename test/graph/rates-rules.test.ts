@@ -13,6 +13,7 @@ import { loose, type R } from "./loose.js";
 
 const {
   add,
+  at,
   bounded,
   cumsum,
   deriveRates,
@@ -244,6 +245,10 @@ describe("what has no bound is refused, with its place", () => {
     "a bounded map of other axes": form((w) => {
       const v = q(w);
       return dot(bounded(rename(v, { dim: "d" }), { linearIn: v, norm: 1 }), rename(k(w), { dim: "d" }), "d");
+    }),
+    "two thirds of a fused weight": model({ w: weight({ model: c.model }, { part: 3, head: 3, dim: 4 }) }, xs, ({ w, x }: R) => {
+      const [wq, wk] = [at(w, { part: 0 }), at(w, { part: 1 })];
+      return logits(dot(q({ wq, x }), k({ wk, x }), "dim"));
     }),
   };
   test.each(Object.entries(refused))("%s", (_, part) => {
