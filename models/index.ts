@@ -2,27 +2,14 @@
 export * from "./attention/index.js";
 export * from "./blocks.js";
 export { type Architecture, type Intervention, type InterventionName, type InterventionOptions, interventions } from "./interventions.js";
-export {
-  type AdamWOptions,
-  adamw,
-  clipNorm,
-  clipStep,
-  clipValue,
-  globalNorm,
-  type LionOptions,
-  lion,
-  type MuonOptions,
-  type MuonWithAdamWOptions,
-  muon,
-  muonWithAdamW,
-  type SgdOptions,
-  scheduled,
-  sgd,
-} from "./optim.js";
+export { clipNorm, clipStep, clipValue, globalNorm } from "./optimizers/clip.js";
+export { type AdamWOptions, adamw, type LionOptions, lion, type SgdOptions, sgd } from "./optimizers/elementwise.js";
+export { type MuonOptions, type MuonWithAdamWOptions, muon, muonWithAdamW } from "./optimizers/muon.js";
+export { scheduled } from "./optimizers/scheduled.js";
 export { type Powers, type QkClipOptions, qkClip } from "./qk-clip.js";
 export { fixed, type QuackOptions, quack } from "./quack.js";
 export * as schedules from "./schedules.js";
-export { cosine as cosineSchedule, type Schedule, schedule, type WsdOptions, warmup, wsd } from "./schedules.js";
+export { type Schedule, schedule, type WsdOptions, warmup, wsd } from "./schedules.js";
 export type { ScoreOptions } from "./scores.js";
 export { sigmaReparam } from "./sigma-reparam.js";
 export { PAPER_MHA, PAPER_MLA, parameterCount } from "./sizes.js";

@@ -20,12 +20,10 @@ const fresh = (x: Tensor, axes: Names): Record<string, string> => {
 interface Estimate {
   /** Never above the greatest singular value, and short of it by a share of at most (1 + ln rank)/2^(squarings+1). */
   readonly below: Tensor;
-  /** Never below it, and beyond it by a share of at most ln(rank)/2^(squarings+1) and the slack for rounding. */
+  /** Never below it, roundings apart, and beyond it by a share of at most ln(rank)/2^(squarings+1). */
   readonly above: Tensor;
 }
 const squarings = 12;
-/** What the rounding of the traces in f32 can take away, with room to spare. */
-const slack = 1 + 2 ** -12;
 /** For each matrix rows × columns of x; what x has beside lifts. */
 function estimate(x: Tensor, rows: Names, columns: Names): Estimate {
   if (rows.length === 0 || columns.length === 0) {
@@ -49,12 +47,12 @@ function estimate(x: Tensor, rows: Names, columns: Names): Estimate {
   });
   return {
     below: map(sum(mul(G, stopGradient(last.A)), ...both), (s) => (s === 0 ? 0 : Math.sqrt(s))),
-    above: map({ whole, p: last.p, slack }, ({ whole, p, slack }) => slack * Math.sqrt(whole * p)),
+    above: map({ whole, p: last.p }, ({ whole, p }) => Math.sqrt(whole * p)),
   };
 }
 
 /** The greatest singular value of each matrix to × from, from below, to 1e-3 at rank 512. Its gradient is u·vᵀ of
  *  the first singular vectors, and 0 where x is 0. */
 export const spectralNorm = (x: Tensor, to: Names, from: Names): Tensor => estimate(x, to, from).below;
-/** The same from above, to 1e-3 at rank 4096. Not meant to be differentiated. */
+/** The same from above but for roundings, to 1e-3 at rank 4096. Not meant to be differentiated. */
 export const spectralBound = (x: Tensor, to: Names, from: Names): Tensor => estimate(x, to, from).above;

@@ -46,7 +46,7 @@ export const inputNormsOf = (of: Node): readonly Node[] => inputNorms(logitsOf(o
 export const normLeaves = (of: Node): readonly Leaf[] => inputNormsOf(of).map((n, i) => makeLeaf("input", `norms${i}`, n.axes, "f32"));
 
 /** Outputs of a step: `certificate0`, …, one for each of the logits. */
-export function boundsOf(step: StepParts, s: BoundSettings, norms: readonly Leaf[]): Readonly<Record<string, Node>> {
+export function stepBounds(step: StepParts, s: BoundSettings, norms: readonly Leaf[]): Readonly<Record<string, Node>> {
   const logits = logitsOf(step.loss);
   const inputs = norms.map((l) => handle<Tensor>(l));
   const weights = new Map(flatten(step.params).map((l) => [l.path, l.node]));

@@ -35,7 +35,7 @@ import { checkStart, type Watched, watched } from "../finite.js";
 import { openSession } from "../program.js";
 import type { Session, SessionProgram } from "../session.js";
 import { leavesOf, startTraining } from "../training.js";
-import { type BoundSettings, boundsOf, inputNormsOf, normLeaves, readBounds } from "./bounds.js";
+import { type BoundSettings, inputNormsOf, normLeaves, readBounds, stepBounds } from "./bounds.js";
 import type { ModelConfig, ProgramConfig } from "./config.js";
 import { probeNodes } from "./probe.js";
 import { problem } from "./problem.js";
@@ -146,7 +146,7 @@ class LanguageModel implements TrainingProgram {
       optimizer: this.ingredients.optimizer(this.options),
       lr,
       t,
-      metrics: (parts) => ({ ...greatestLogits(parts.loss), ...(norms.length === 0 ? {} : boundsOf(parts, this.#moves, norms)) }),
+      metrics: (parts) => ({ ...greatestLogits(parts.loss), ...(norms.length === 0 ? {} : stepBounds(parts, this.#moves, norms)) }),
     });
   }
   /** What moves the weights below the logits, beside the optimizer's rules. */

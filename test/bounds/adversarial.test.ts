@@ -14,7 +14,7 @@ import { type GroupedConfig, grouped, type LatentConfig, latentTransformer, muon
 import { trainingBatch } from "../../runtime/data/batches.js";
 import { loadCorpus } from "../../runtime/data/corpus.js";
 import { openSession } from "../../runtime/program.js";
-import { BOUNDS, boundsOf, normLeaves, readBounds } from "../../runtime/train/bounds.js";
+import { BOUNDS, normLeaves, readBounds, stepBounds } from "../../runtime/train/bounds.js";
 import { startTraining, trainingPrograms } from "../../runtime/training.js";
 import { needs } from "../require.js";
 
@@ -162,7 +162,7 @@ describe.skipIf(!(await needs("compiler")))("the worst step on a logit, natively
         optimizer: handle<Optimizer>(quack(muonWithAdamW(), { tau: 1, norm: "spectral" })),
         lr,
         t,
-        metrics: (parts) => boundsOf(parts, { tau: 1, decay: 0, rescaled: false }, norms),
+        metrics: (parts) => stepBounds(parts, { tau: 1, decay: 0, rescaled: false }, norms),
       });
       const step = await startTraining(session, programs, 1);
       const weights = async (): Promise<Weights> =>

@@ -29,7 +29,7 @@ import {
 } from "../../dsl/index.js";
 import { nodeOf } from "../../dsl/tensor.js";
 import { grouped, latentTransformer, transformer } from "../../models/blocks.js";
-import { adamw, clipNorm, globalNorm, muon, sgd, warmup } from "../../models/optim.js";
+import { adamw, clipNorm, globalNorm, muon, sgd, warmup } from "../../models/index.js";
 import { qkClip } from "../../models/qk-clip.js";
 import { fixed, quack } from "../../models/quack.js";
 import { evaluate, type Given, numbers } from "./evaluate.js";

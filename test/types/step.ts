@@ -1,7 +1,7 @@
 // A training step in one call, and by hand: everything is a value.
 import { compile, crossEntropy, each, grad, input, mean, train } from "../../index.js";
 import { transformer } from "../../models/blocks.js";
-import { adamw, muon, warmup } from "../../models/optim.js";
+import { adamw, muon, warmup } from "../../models/index.js";
 import { quack } from "../../models/quack.js";
 
 const lm = transformer({ model: 128, layer: 4, head: 4, group: 2, dim: 32, ff: 512, vocab: 256, cq: 64, latent: 32, nope: 32, rope: 16, value: 32 });
