@@ -1,8 +1,10 @@
 // A training step in one call, and by hand: everything is a value.
 import { compile, crossEntropy, each, grad, input, mean, train } from "../../index.js";
 import { transformer } from "../../models/blocks.js";
-import { adamw, muon, warmup } from "../../models/index.js";
+import { adamw } from "../../models/optimizers/elementwise.js";
+import { muon } from "../../models/optimizers/muon.js";
 import { quack } from "../../models/quack.js";
+import { warmup } from "../../models/schedules.js";
 
 const lm = transformer({ model: 128, layer: 4, head: 4, group: 2, dim: 32, ff: 512, vocab: 256, cq: 64, latent: 32, nope: 32, rope: 16, value: 32 });
 const tokens = input({ batch: 16, time: 128 }, "i32"),
