@@ -251,3 +251,7 @@ export interface Loop {
 
 /** The nodes this one is computed from, a loop's body apart. */
 export const argsOf = (n: Node): readonly Node[] => ("args" in n ? n.args : []);
+
+/** Is the parameter a linear map, or a vector of one side, by its declaration? Gains and tables are neither. */
+export const isMatrix = (w: Leaf | null): w is Leaf & { readonly param: ParamInfo } =>
+  w?.param !== undefined && w.param.from.length + w.param.to.length > 0;

@@ -6,7 +6,7 @@
 import * as build from "./build.js";
 import { ArgumentError, quote, RuleError } from "./errors.js";
 import type { Leaf, Loop, Node, RateRule, Shape } from "./node.js";
-import { argsOf } from "./node.js";
+import { argsOf, isMatrix } from "./node.js";
 import type { Rates } from "./rules.js";
 import { handle, nodeOf } from "./tensor.js";
 import type { Axes, Tensor } from "./types.js";
@@ -52,7 +52,7 @@ export function deriveRates(logits: readonly { readonly value: Tensor<Axes, "f32
   const nodes = logits.map(({ value }) => nodeOf(value, "deriveRates: the logits"));
   const derived = derivation(nodes, rule);
   for (const [i, n] of nodes.entries()) {
-    const weights = paramsBelow(n).filter((w) => w.param && w.param.from.length + w.param.to.length > 0);
+    const weights = paramsBelow(n).filter(isMatrix);
     below += weights.length;
     for (const [w, axes] of derived[i] ?? new Map(weights.map((w) => [w, named(w, n)]))) {
       const known = by.get(w) ?? { logits: [], axes: new Set() };

@@ -14,8 +14,8 @@ import { handle, nodeOf } from "../dsl/tensor.js";
 import { CompileError } from "./backend.js";
 import type { HostArray } from "./device.js";
 import type { DeviceName, DeviceOptions } from "./devices/index.js";
-import { openSession } from "./program.js";
-import { type ProgramSpec, Session } from "./session.js";
+import { inSession } from "./program.js";
+import type { ProgramSpec, Session } from "./session.js";
 import { leavesOf } from "./training.js";
 
 /** From tokens over "time" to logits over "time" and the vocabulary: what `transformer` and its like make. */
@@ -52,9 +52,7 @@ export async function decoding(o: DecodingOptions): Promise<Decoding> {
   if (!(Number.isInteger(capacity) && capacity > 0))
     throw new ArgumentError(`decoding: the capacity is ${capacity}; a whole number above 0 is wanted`);
   const { spec, caches } = decodingProgram(o.model.bound, capacity, o.name);
-  const own = !(o.device instanceof Session);
-  const session = o.device instanceof Session ? o.device : await opened(o.device, o);
-  try {
+  return inSession(o.device, o, async (session, own) => {
     if (own) await session.initialise(leavesOf(o.model.params), o.seed ?? 0);
     const program = await session.program(spec);
     return {
@@ -72,15 +70,7 @@ export async function decoding(o: DecodingOptions): Promise<Decoding> {
       session,
       [Symbol.dispose]: () => (own ? session[Symbol.dispose]() : program[Symbol.dispose]()),
     };
-  } catch (e) {
-    if (own) session[Symbol.dispose]();
-    throw e;
-  }
-}
-async function opened(device: DeviceName | undefined, o: DeviceOptions): Promise<Session> {
-  const s = await openSession(device, o);
-  if (isLeft(s)) throw s.left;
-  return s.right;
+  });
 }
 
 export interface DecodingProgram {

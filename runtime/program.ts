@@ -58,6 +58,24 @@ export async function openSession(device: DeviceName = "native", o: DeviceOption
   return isLeft(backend) ? backend : right(new Session(backend.right));
 }
 
+/** What `make` makes of a given session, or of a new one on a device, which is freed if that fails; `own` says whether it is
+ *  new. Throws what is wrong with the device (DeviceError). */
+export async function inSession<T>(
+  on: DeviceName | Session | undefined,
+  o: DeviceOptions,
+  make: (session: Session, own: boolean) => Promise<T>,
+): Promise<T> {
+  if (on instanceof Session) return make(on, false);
+  const opened = await openSession(on, o);
+  if (isLeft(opened)) throw opened.left;
+  try {
+    return await make(opened.right, true);
+  } catch (e) {
+    opened.right[Symbol.dispose]();
+    throw e;
+  }
+}
+
 /** Compiles `out` as a function of `inputs` on a session of its own, which the program's disposal frees. Parameters
  *  have their initial values. Throws what is wrong with the expression (CompileError) or the device (DeviceError). */
 export async function compile<const I extends { readonly [name: string]: AnyTensor }, O extends Tree>(
@@ -65,14 +83,7 @@ export async function compile<const I extends { readonly [name: string]: AnyTens
   out: O,
   o: CompileOptions = {},
 ): Promise<Program<I, O>> {
-  const session = await openSession(o.device, o);
-  if (isLeft(session)) throw session.left;
-  try {
-    return await compileIn(session.right, inputs, out, { seed: o.seed ?? 0, own: true });
-  } catch (e) {
-    session.right[Symbol.dispose]();
-    throw e;
-  }
+  return inSession(o.device, o, (session, own) => compileIn(session, inputs, out, { seed: o.seed ?? 0, own }));
 }
 
 /** The same on a given session, sharing its state. */

@@ -1,7 +1,6 @@
 // train: a model's training step as one call. Loss, gradient and update are one compiled program; weights and the
 // optimizer's state stay with the session, where other programs (evaluation, generation) find them. What is not finite
 // ends it with an error that names step and weight (finite.ts).
-import { isLeft } from "fp-ts/lib/Either.js";
 import { showPlan } from "../compiler/lower/show.js";
 import { leaf as makeLeaf, map } from "../dsl/build.js";
 import type { AnyTensor, Formula, Model, Optimizer, Parts, Scalar } from "../dsl/index.js";
@@ -9,8 +8,8 @@ import { arg, call, constant } from "../dsl/scalar.js";
 import { handle, nodeOf } from "../dsl/tensor.js";
 import type { DeviceName, DeviceOptions } from "./devices/index.js";
 import { checkStart, DivergedError, watched } from "./finite.js";
-import { type Arrays, inputLeaves, type Kernel, openSession } from "./program.js";
-import { Session } from "./session.js";
+import { type Arrays, inputLeaves, inSession, type Kernel } from "./program.js";
+import type { Session } from "./session.js";
 import { startTraining } from "./training.js";
 
 export interface TrainOptions<P extends Parts, MI, MO, I> extends DeviceOptions {
@@ -44,9 +43,7 @@ export interface Training<I> {
 export async function train<P extends Parts, MI, MO, const I extends { readonly [name: string]: AnyTensor }>(
   o: TrainOptions<P, MI, MO, I>,
 ): Promise<Training<I>> {
-  const own = !(o.device instanceof Session);
-  const session = o.device instanceof Session ? o.device : await opened(o.device, o);
-  try {
+  return inSession(o.device, o, async (session, own) => {
     const taken = makeLeaf("state", "step", {}, "f32");
     const t = map({ taken }, { kind: "scalar", body: call("add", arg("taken"), constant(1)) });
     const rate = nodeOf(o.lr(handle(t)), "train: the rate");
@@ -82,13 +79,5 @@ export async function train<P extends Parts, MI, MO, const I extends { readonly 
       explain: () => (step.plan ? showPlan(step.plan) : "the js device evaluates the expression as it stands: it has no kernels"),
       [Symbol.dispose]: () => (own ? session[Symbol.dispose]() : step[Symbol.dispose]()),
     };
-  } catch (e) {
-    if (own) session[Symbol.dispose]();
-    throw e;
-  }
-}
-async function opened(device: DeviceName | undefined, o: DeviceOptions): Promise<Session> {
-  const s = await openSession(device, o);
-  if (isLeft(s)) throw s.left;
-  return s.right;
+  });
 }

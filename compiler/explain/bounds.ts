@@ -1,7 +1,7 @@
 // What QuacK derives from the labelled logits of a model: by logits the paths, certificate and budget, by weight the
 // factor of its rate or why it keeps its rate, as formulas (formulas.ts). The derivation is that of the expressions.
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
-import { argsOf, type Leaf, type Node, type RateRule } from "../../dsl/node.js";
+import { argsOf, isMatrix, type Leaf, type Node, type RateRule } from "../../dsl/node.js";
 import { type Place, placesOf } from "../../dsl/places.js";
 import { describeNode, GraphError, type PassError } from "../graph/error.js";
 import type { Factor, Path } from "../graph/paths.js";
@@ -72,7 +72,6 @@ export function derivedBounds(
   }
 }
 const on = (w: Leaf, paths: readonly Path[]): boolean => paths.some((p) => p.factors.some((f) => f.weight === w));
-const isMatrix = (w: Leaf): boolean => w.param !== undefined && w.param.from.length + w.param.to.length > 0;
 function reason(w: Leaf, all: readonly (readonly Path[])[]): string {
   if (!all.some((paths) => on(w, paths))) return "on no path to the logits";
   return isMatrix(w) ? "alone on its path: no other parameter's norm scales its steps" : "a gain or table: it enters the factors of others";

@@ -5,7 +5,7 @@
 //   f(W[i]) = 1 / max over j of max over axes of Σ c ‖V[..]‖ ‖U[..]‖ …
 //
 // A norm is named by its weight and the logits' axes that choose a slice of it.
-import type { Leaf } from "../../dsl/node.js";
+import { isMatrix, type Leaf } from "../../dsl/node.js";
 import { show } from "../../dsl/scalar-show.js";
 import type { Factor, Path } from "../graph/paths.js";
 import { type Occurrence, occurrences } from "../graph/rates.js";
@@ -92,7 +92,7 @@ const layers = (f: Factor): ReadonlySet<string> => new Set(f.weight?.param?.stac
 function norm(f: Factor, names: Names): Norm {
   const hidden = layers(f);
   const index = [...Object.keys(f.tensor.axes).filter((a) => !f.contracted.has(a) && !hidden.has(a)), ...picked(f)];
-  const matrix = f.weight?.param && f.weight.param.from.length + f.weight.param.to.length > 0;
+  const matrix = isMatrix(f.weight);
   const kind = f.contracted.size === 0 ? "value" : !matrix && f.scales ? "largest" : "norm";
   return { kind, of: f.weight?.name ?? names(f), index, power: 1, ...(f.kind === "input" ? { input: true } : {}) };
 }

@@ -14,7 +14,7 @@
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import { provideSeparation } from "../../dsl/bound.js";
 import { broadcast, lift, ordered, zero } from "../../dsl/derivative/terms.js";
-import type { BoundNode, BoundRole, Leaf, Loop, Node } from "../../dsl/node.js";
+import { type BoundNode, type BoundRole, isMatrix, type Leaf, type Loop, type Node } from "../../dsl/node.js";
 import { withoutRecording } from "../../dsl/places.js";
 import { arg, call, constant, type Scalar } from "../../dsl/scalar.js";
 import { type Asked, changeAbove, fixedNorm, normAbove, overIndices, slack } from "./ceilings.js";
@@ -24,7 +24,7 @@ import { maxOver } from "./norms.js";
 import type { Factor, Path } from "./paths.js";
 import { pathsOfLogits } from "./rates.js";
 import { read as readGraph } from "./read.js";
-import { order, owners, placeholders, type Rebuilt, rebuild } from "./walk.js";
+import { order, owners, type Rebuilt, rebuild } from "./walk.js";
 
 const separating = new WeakMap<Node, readonly string[] | null>();
 provideSeparation((logits) => {
@@ -48,7 +48,7 @@ function axesOf(logits: Node): readonly string[] | null {
     throw e;
   }
   const parameters = paths.flatMap((p) => p.factors.filter((f) => f.weight !== null));
-  const matrices = parameters.filter(({ weight: w }) => w?.param && w.param.from.length + w.param.to.length > 0);
+  const matrices = parameters.filter(({ weight }) => isMatrix(weight));
   return (matrices.length > 0 ? matrices : parameters).flatMap((f) => Object.keys(f.tensor.axes).filter((a) => !f.contracted.has(a)));
 }
 
@@ -78,10 +78,7 @@ interface Labelled {
 function labelled(n: BoundNode, owner: Map<Leaf, Loop>): Labelled {
   const loops: Loop[] = [];
   let of = n.args[0];
-  for (; of.op === "emit"; of = of.of) {
-    loops.push(of.loop);
-    for (const p of placeholders(of.loop)) owner.set(p, of.loop);
-  }
+  for (; of.op === "emit"; of = of.of) loops.push(of.loop);
   const inputs = new Set(of.op === "label" ? of.inputs : []);
   try {
     return { inputs, loops, paths: pathsOfLogits(n.args[0], owner) };

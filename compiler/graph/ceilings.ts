@@ -4,7 +4,7 @@
 import { at, carry, constant as constantNode, loop as makeLoop, view } from "../../dsl/build.js";
 import { indexOf } from "../../dsl/derivative/rule.js";
 import { freshAxis, lift, rename, sumOver } from "../../dsl/derivative/terms.js";
-import { argsOf, type BoundNode, type Leaf, type Loop, type Node, type Shape } from "../../dsl/node.js";
+import { argsOf, type BoundNode, isMatrix, type Leaf, type Loop, type Node, type Shape } from "../../dsl/node.js";
 import { arg, call, constant, index, type Scalar, substitute, terms } from "../../dsl/scalar.js";
 import { evalScalar } from "../../dsl/scalar-eval.js";
 import { simplify } from "../../dsl/scalar-simplify.js";
@@ -56,8 +56,7 @@ export const changeAbove = (f: Factor, change: Node, c: Asked): Node =>
 
 function norm(f: Factor, w: Node, c: Asked): Node {
   const over = [...f.contracted];
-  const info = f.weight?.param;
-  const matrix = info !== undefined && info.from.length + info.to.length > 0;
+  const matrix = isMatrix(f.weight);
   if (!matrix && f.scales) return maxOver(absolute(w), over);
   if (over.length === 0) return absolute(w);
   const sides = c.norm === "spectral" && matrix ? flattened(f) : null;

@@ -11,6 +11,8 @@
 // (every sum has two holders that do not only scale, or one and a vector of ones whose norm √n the path's number has);
 // where a factor joins blocks, its norm as a multilinear form on one vector a block, which any of its operator norms
 // between these groups bounds.
+
+import { isMatrix } from "../../dsl/node.js";
 import type { Factor, Path } from "./path.js";
 
 /** The path at the end of the walk: without joints, each factor with its sides and whether it only scales. */
@@ -22,14 +24,13 @@ export function finished(p: Path): Path {
   return { ...p, factors };
 }
 
-const isMatrix = (f: Factor): boolean => f.weight?.param !== undefined && f.weight.param.from.length + f.weight.param.to.length > 0;
 const inputsLast = ["constant", "parameter", "input"];
 /** Gains, constants and fixed tensors, as long as two that do not scale stay in every sum. */
 function scalingOf(factors: readonly Factor[]): ReadonlySet<Factor> {
   const others = new Map<number, number>();
   for (const f of factors) for (const s of f.sums.values()) others.set(s, (others.get(s) ?? 0) + 1);
   const out = new Set<Factor>();
-  const candidates = factors.filter((f) => !isMatrix(f) && f.sums.size > 0);
+  const candidates = factors.filter((f) => !isMatrix(f.weight) && f.sums.size > 0);
   for (const f of candidates.sort((a, b) => inputsLast.indexOf(a.kind) - inputsLast.indexOf(b.kind))) {
     if (![...f.sums.values()].every((s) => (others.get(s) as number) > 2)) continue;
     for (const s of f.sums.values()) others.set(s, (others.get(s) as number) - 1);

@@ -1,7 +1,7 @@
 // Norms of weights as expressions: of the matrix over the axes that a path contracts, one for each index of the others.
 import { carry, fold, loop as makeLoop } from "../../dsl/build.js";
 import { freshAxis, lift, rename, sumOver, zero } from "../../dsl/derivative/terms.js";
-import type { MonoidBody, Node, RateNode } from "../../dsl/node.js";
+import { isMatrix, type MonoidBody, type Node, type RateNode } from "../../dsl/node.js";
 import { arg, call, constant, index } from "../../dsl/scalar.js";
 import type { Factor } from "./path.js";
 
@@ -34,7 +34,7 @@ export function normOf(f: Factor, kind: RateNode["norm"], o: NormOptions = {}): 
 function entries(f: Factor, kind: RateNode["norm"]): Node {
   const over = [...f.contracted];
   const w = f.tensor;
-  const matrix = f.weight?.param && f.weight.param.from.length + f.weight.param.to.length > 0;
+  const matrix = isMatrix(f.weight);
   if (!matrix && f.scales) return maxOver(lift({ w }, call("abs", arg("w"))), over);
   if (over.length === 0) return lift({ w }, call("abs", arg("w")));
   const sides = kind === "spectral" && matrix ? flattened(f) : null;

@@ -9,7 +9,7 @@
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import { label, constant as node } from "../../dsl/build.js";
 import { add, lift } from "../../dsl/derivative/terms.js";
-import type { Leaf, Loop, Node, RateNode } from "../../dsl/node.js";
+import { isMatrix, type Leaf, type Loop, type Node, type RateNode } from "../../dsl/node.js";
 import { withoutRecording } from "../../dsl/places.js";
 import { provideDerivation } from "../../dsl/rates.js";
 import { arg, call, constant } from "../../dsl/scalar.js";
@@ -154,4 +154,3 @@ function partnered(paths: readonly Path[]): Separated {
     }
   return new Map([...out].map(([w, axes]) => [w, [...axes]]));
 }
-const isMatrix = (w: Leaf): boolean => w.param !== undefined && w.param.from.length + w.param.to.length > 0;

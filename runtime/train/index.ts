@@ -1,5 +1,6 @@
 // The trainer as a whole: data, runs, training, generation, and which devices there are to do it on.
 export { type Corpus, GUTENBERG, loadCorpus } from "../data/corpus.js";
+export type { LanguageDecoder as Decoder } from "../decoding.js";
 export {
   ADAMW_LR,
   ATTENTIONS,
@@ -26,7 +27,7 @@ export {
 } from "./config.js";
 export { pickDevice } from "./devices.js";
 export { generate, type Sampling, TextStream } from "./generate.js";
-export { type Decoder, type Ingredients, languageModels } from "./language-model.js";
+export { type Ingredients, languageModels } from "./language-model.js";
 export { type Check, examine, type Findings } from "./machine.js";
 export { type Problem, type ProblemKind, problem, textOf } from "./problem.js";
 export type { Arrays, ProgramFactory, ProgramInfo, TrainingProgram } from "./program.js";

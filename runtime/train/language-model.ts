@@ -29,7 +29,7 @@ import { handle, nodeOf } from "../../dsl/tensor.js";
 import { mapLeaves } from "../../dsl/tree.js";
 import { CompileError } from "../backend.js";
 import type { Batch } from "../data/batches.js";
-import { decodingProgram } from "../decoding.js";
+import { decodingProgram, type LanguageDecoder } from "../decoding.js";
 import { DeviceError } from "../errors.js";
 import { checkStart, type Watched, watched } from "../finite.js";
 import { openSession } from "../program.js";
@@ -41,14 +41,9 @@ import { probeNodes } from "./probe.js";
 import { problem } from "./problem.js";
 import type { Arrays, NamedArray, Probe, ProgramFactory, ProgramInfo, Purpose, StepResult, TrainingProgram } from "./program.js";
 
-/** A decoder: from tokens over "time" to logits over "time" and "vocab". */
-export interface Decoder {
-  readonly params: unknown;
-  readonly bound: (x: { readonly tokens: Tensor<{ time: number }, "i32"> }) => Tensor<{ time: number; vocab: number }>;
-}
 /** What the trainer's programs are made of. */
 export interface Ingredients {
-  readonly decoder: (c: ModelConfig, p: ProgramConfig) => Decoder;
+  readonly decoder: (c: ModelConfig, p: ProgramConfig) => LanguageDecoder;
   readonly optimizer: (c: ProgramConfig) => Optimizer;
 }
 
@@ -73,7 +68,7 @@ export const languageModels =
 const scalarLeaf = (name: string, dtype: "f32" | "i32" = "f32"): Leaf => build.leaf("input", name, {}, dtype);
 
 class LanguageModel implements TrainingProgram {
-  readonly #decoder: Decoder;
+  readonly #decoder: LanguageDecoder;
   readonly #programs = new Map<string, Promise<SessionProgram>>();
   #state: readonly Leaf[] = [];
   #step: SessionProgram | undefined;
