@@ -16,7 +16,7 @@ const at = (p: Place, by: Expr): Expr => load(p.buffer, beside(p, by).index);
 const put = (p: Place, by: Expr, value: Expr): Stmt => ({ s: "store", ...beside(p, by), value });
 
 const meanings: { readonly [I in Instruction]: Meaning } = {
-  block: ([a, b, c], [rows, depth, as, ak, bk, cs, more]) => {
+  block: ([a, b, c], [rows, columns, depth, as, ak, bk, cs, more]) => {
     const [r, l, k, acc, old] = ["row", "lane", "k", "sum", "before"].map(freshName) as [string, string, string, string, string];
     const [A, B, C] = [a, b, c] as [Place, Place, Place];
     const sum = local(acc, "real");
@@ -27,7 +27,7 @@ const meanings: { readonly [I in Instruction]: Meaning } = {
     const adds = flag.type === "bool" ? flag : apply("ne", "bool", flag, int(0));
     return [
       loop(r, int(0), rows as Expr, [
-        loop(l, int(0), int(16), [
+        loop(l, int(0), columns as Expr, [
           varS(acc, real(0)),
           loop(k, int(0), depth as Expr, [setS(acc, step)]),
           ifS(adds, [letS(old, at(C, here)), put(C, here, apply("add", "real", local(old, "real"), sum))], [put(C, here, sum)]),

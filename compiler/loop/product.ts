@@ -1,6 +1,6 @@
 // Contractions, the mechanism: the blocked product of Goto and van de Geijn ("Anatomy of high-performance matrix multiplication", 2008).
-// b is packed into panels of 16 columns that stay in L2, a is read in place where it is a plain array walked by fixed
-// strides (or packed into panels of 6 rows), and a register block multiplies 6 rows by one panel. What a and b are
+// b is packed into panels of 32 columns that stay in L2, a is read in place where it is a plain array walked by fixed
+// strides (or packed into panels of 12 rows), and register blocks multiply 12 rows by one panel. What a and b are
 // made of is computed while packing; what becomes of the sum is computed from the block while it is in L1.
 //
 // Bits: k runs in chunks of 256, an fma chain from 0 in each; chunks are added in order. No blocking below changes that.
@@ -13,11 +13,16 @@ import { allocS, ifS, letS, loop, type Place, type Stmt, storeS, THREADS, tile }
 import { affinity, count, freshName, fuse, type Indexed, indexed, maxCount, type Span, spanOf, unflatten, uniform } from "./spans.js";
 import { add, ceilDiv, coefficient, idiv, imax, imin, imod, less, mul, namesOf, offset, rename, sub } from "./terms.js";
 
-export const ROWS = 6;
-export const COLUMNS = 16;
+/** Rows that are multiplied by one panel: a register block of AVX-512, two of AVX2 (the target's `block` says how). */
+export const ROWS = 12;
+/** Columns of a panel: 32, or 16 where results are few or lie in runs of 16. A part of a panel has 16 columns at least. */
+export const COLUMNS = 32;
+export const HALF = 16;
 /** What recipes choose (recipes/contraction.ts); none of it changes bits. */
 export interface ContractionSchedule {
-  /** Rows of a and columns of b that are blocked together, in multiples of 6 and of 16. */
+  /** Columns of a panel. */
+  readonly panel: typeof COLUMNS | typeof HALF;
+  /** Rows of a and columns of b that are blocked together, in multiples of 12 and of a panel's columns. */
   readonly rowBlock: number;
   readonly columnBlock: number;
   /** Rows between which partial sums wait in memory, where there are several chunks and an epilogue. */
@@ -48,7 +53,7 @@ export function productOf(nest: Nest & { form: "contract" }): Product {
   const [a, b] = fused.work.terms as readonly [Expr, Expr];
   const { stores } = fused.work;
   const contiguous = (spans: readonly Span[]) => Math.max(-Infinity, ...spans.map((s) => affinity(s.v, { terms: [], stores })));
-  const turn = contiguous(m) > contiguous(n) || (contiguous(m) === contiguous(n) && maxCount(n) < maxCount(m) && maxCount(n) < COLUMNS);
+  const turn = contiguous(m) > contiguous(n) || (contiguous(m) === contiguous(n) && maxCount(n) < maxCount(m) && maxCount(n) < HALF);
   const lastContiguous = (spans: readonly Span[]) => {
     const best = spans.reduce<Span | undefined>(
       (x, s) => (x && affinity(x.v, { terms: [], stores }) >= affinity(s.v, { terms: [], stores }) ? x : s),
@@ -71,13 +76,15 @@ export function plain(
   const [r, d] = steps;
   return r === undefined || d === undefined ? undefined : { buffer: e.buffer, index: e.index, row: r, k: d };
 }
+/** A panel's columns: all of them lie in one run of results, where those are long enough. */
+export const panelOf = (p: Product): ContractionSchedule["panel"] => (maxCount(p.n) <= HALF || !uniform(p.n, COLUMNS) ? HALF : COLUMNS);
 /** Are all terms of the sum one chunk of its tree? */
 const oneChunk = (p: Product): boolean => maxCount(p.k) <= CHUNK;
 /** The one store of the bare sum, contiguous along the last n span; or of what is there already plus the sum, where `onto`
  *  holds (elsewhere nothing is there): a sum of one chunk then, so that what is added is the whole sum. */
 export function plainStore(p: Product): { store: Store; row: number; onto: Expr } | undefined {
   const [store, ...others] = p.stores;
-  if (!store || others.length || store.buffer.dtype !== "f32" || p.m.length > 1 || !uniform(p.n, COLUMNS)) return undefined;
+  if (!store || others.length || store.buffer.dtype !== "f32" || p.m.length > 1 || !uniform(p.n, panelOf(p))) return undefined;
   const onto = store.value.kind === "local" ? no : oneChunk(p) ? ontoItself(store, p) : undefined;
   if (!onto) return undefined;
   const at = offset(store.buffer, store.index);
@@ -128,19 +135,22 @@ export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stm
     step: name("k"),
   };
   const x = Object.fromEntries(Object.entries(v).map(([key, n]) => [key, variable(n)])) as { readonly [P in keyof typeof v]: Expr };
-  const panels = s.columnBlock / COLUMNS;
-  const evenN = N.kind === "num" && N.value % COLUMNS === 0;
+  const { panel } = s;
+  const panels = s.columnBlock / panel;
+  const evenN = N.kind === "num" && N.value % panel === 0;
+  // The last panel of a row may be half of one: 16 columns that are all there.
+  const halves = N.kind === "num" && N.value % HALF === 0;
 
-  // b in panels: [panel][depth][16].
-  const packedB = tile("b_panel", "f32", panels, depthMax, COLUMNS);
-  // a in panels: [panel][depth][6]; one row of padding, since transposition writes whole vectors.
+  // b in panels: [panel][depth][columns].
+  const packedB = tile("b_panel", "f32", panels, depthMax, panel);
+  // a in panels: [panel][depth][12]; one row of padding, since transposition writes whole vectors.
   const packedA = tile("a_panel", "f32", Math.ceil(s.rowBlock / ROWS), depthMax + 1, ROWS);
   const wait = several && !s.cInPlace;
-  const sums = wait ? tile("sums", "f32", s.rowGroup, s.columnBlock) : tile("sums", "f32", several ? s.rowGroup : ROWS, COLUMNS);
-  const sumsStride = wait ? s.columnBlock : COLUMNS;
+  const sums = wait ? tile("sums", "f32", s.rowGroup, s.columnBlock) : tile("sums", "f32", several ? s.rowGroup : ROWS, panel);
+  const sumsStride = wait ? s.columnBlock : panel;
   const sumAt = (r: Expr, c: Expr): readonly Expr[] => (several ? [sub(add(x.i, r), x.mg), wait ? add(sub(x.j, x.j0), c) : c] : [r, c]);
 
-  const nAt = (lane: Expr) => indexed(p.n, x.j, lane, COLUMNS);
+  const nAt = (lane: Expr) => indexed(p.n, x.j, lane, panel);
   const mAt = (base: Expr, r: Expr) => indexed(p.m, base, r, ROWS);
   const scratch = tile("square", "f32", 8, 8);
 
@@ -149,11 +159,11 @@ export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stm
     across: p.n,
     k: p.k,
     base: x.j,
-    width: COLUMNS,
-    full: evenN ? undefined : apply("eq", "bool", x.width, int(COLUMNS)),
+    width: panel,
+    full: evenN ? undefined : apply("eq", "bool", x.width, int(panel)),
     have: x.width,
     target: (kk, lane) => ({ buffer: packedB, index: [x.panel, kk, lane] }),
-    stride: COLUMNS,
+    stride: panel,
     k0: x.k0,
     depth: x.depth,
     square: scratch,
@@ -189,8 +199,10 @@ export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stm
   const packedPlace: Place = { buffer: packedB, index: [x.panel, int(0), int(0)] };
   const bDirect = s.bInPlace && plainB ? placeOf(plainB, p.n, x.j) : undefined;
   const later = several ? apply("gt", "bool", x.k0, int(0)) : int(0);
+  // What a part of a panel lacks up to 16 columns is zeros, and room in `sums`.
+  const columns = evenN ? int(panel) : halves ? x.width : mul(ceilDiv(x.width, HALF), int(HALF));
   const use = (b: Place, bk: number, c: Place, cs: number, onto: Expr = later): Stmt =>
-    useS("block", [aPlace, b, c], [x.rows, x.depth, int(as), int(ak), int(bk), int(cs), onto]);
+    useS("block", [aPlace, b, c], [x.rows, columns, x.depth, int(as), int(ak), int(bk), int(cs), onto]);
 
   // The block, then what becomes of its sums.
   const direct = plainStore(p);
@@ -210,40 +222,41 @@ export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stm
   const last = (body: readonly Stmt[]): readonly Stmt[] => (several ? [ifS(apply("ge", "bool", add(x.k0, x.depth), K), body)] : body);
   const viaSums = (b: Place, bk: number, width: Expr): readonly Stmt[] => [toSums(b, bk), ...last(epilogue(width))];
   const full = (b: Place, bk: number): readonly Stmt[] => {
-    if (!direct || !s.cInPlace) return viaSums(b, bk, int(COLUMNS));
+    if (!direct || !s.cInPlace) return viaSums(b, bk, evenN ? int(panel) : x.width);
     const here = nAt(int(0));
     const row = mAt(x.i, int(0));
     const index = rename(rename(direct.store.index, here.to), row.to);
     return [...here.lets, ...row.lets, use(b, bk, { buffer: direct.store.buffer, index }, direct.row, direct.onto === no ? later : direct.onto)];
   };
-  const bk = bDirect && plainB ? plainB.k : COLUMNS;
+  const bk = bDirect && plainB ? plainB.k : panel;
   const tiles = (body: readonly Stmt[]): Stmt => loop(v.i, x.i0, x.i1, [letS(v.rows, imin(int(ROWS), sub(x.i1, x.i))), ...body], "serial", ROWS);
-  const isFull = apply("eq", "bool", x.width, int(COLUMNS));
+  const whole = evenN || halves;
+  const isFull = apply("eq", "bool", imod(x.width, int(HALF)), int(0));
   const blockLoops: Stmt = loop(
     v.j,
     x.j0,
     x.j1,
     [
-      letS(v.width, evenN ? int(COLUMNS) : imin(int(COLUMNS), sub(x.j1, x.j))),
-      letS(v.panel, idiv(sub(x.j, x.j0), int(COLUMNS))),
-      ...(evenN
+      letS(v.width, evenN ? int(panel) : imin(int(panel), sub(x.j1, x.j))),
+      letS(v.panel, idiv(sub(x.j, x.j0), int(panel))),
+      ...(whole
         ? [tiles(full(bDirect ?? packedPlace, bk))]
-        : [ifS(isFull, [tiles(full(bDirect ?? packedPlace, bk))], [tiles(viaSums(packedPlace, COLUMNS, x.width))])]),
+        : [ifS(isFull, [tiles(full(bDirect ?? packedPlace, bk))], [tiles(viaSums(packedPlace, panel, x.width))])]),
     ],
     "serial",
-    COLUMNS,
+    panel,
   );
   const packColumns: Stmt = loop(
     v.j,
     x.j0,
     x.j1,
     [
-      letS(v.width, evenN ? int(COLUMNS) : imin(int(COLUMNS), sub(x.j1, x.j))),
-      letS(v.panel, idiv(sub(x.j, x.j0), int(COLUMNS))),
-      ...(bDirect ? [ifS(apply("lt", "bool", x.width, int(COLUMNS)), packB)] : packB),
+      letS(v.width, evenN ? int(panel) : imin(int(panel), sub(x.j1, x.j))),
+      letS(v.panel, idiv(sub(x.j, x.j0), int(panel))),
+      ...(bDirect ? [ifS(apply("ne", "bool", imod(x.width, int(HALF)), int(0)), packB)] : packB),
     ],
     "serial",
-    COLUMNS,
+    panel,
   );
   const packRows: readonly Stmt[] = s.aInPlace ? [] : [tiles(packA)];
 
@@ -261,7 +274,7 @@ export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stm
     v.j0,
     x.n0,
     x.n1,
-    [letS(v.j1, imin(add(x.j0, int(s.columnBlock)), x.n1)), kLoop([...(bDirect && evenN ? [] : [packColumns]), rowBlocks])],
+    [letS(v.j1, imin(add(x.j0, int(s.columnBlock)), x.n1)), kLoop([...(bDirect && whole ? [] : [packColumns]), rowBlocks])],
     "serial",
     s.columnBlock,
   );
@@ -271,7 +284,7 @@ export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stm
     : [letS(v.mg, x.m0), letS(v.mgEnd, x.m1), columnBlocks];
 
   // Units of work are panels of the divided direction, over all batches: each thread takes a contiguous run.
-  const unit = s.divide === "rows" ? ROWS : COLUMNS;
+  const unit = s.divide === "rows" ? ROWS : panel;
   const size = s.divide === "rows" ? M : N;
   const perBatch = ceilDiv(size, unit);
   const batches = count(p.batch);
@@ -406,12 +419,13 @@ function transposed(p: Packing): readonly Stmt[] {
       8,
     );
   };
-  // Few squares across are written out, many are a loop.
+  // Few squares across are written out, many are a loop. A square writes whole vectors: of a panel whose width is no multiple
+  // of eight the last writes into the next k's place, before the others write what belongs there.
   const across = freshName("across");
   const squares: readonly Stmt[] =
     p.width % 8 === 0 && p.width > COLUMNS
       ? [loop(across, int(0), int(p.width), [square(variable(across), 8)], "serial", 8)]
-      : Array.from({ length: Math.ceil(p.width / 8) }, (_, i) => square(int(8 * i), Math.min(8, p.width - 8 * i)));
+      : Array.from({ length: Math.ceil(p.width / 8) }, (_, i) => square(int(8 * i), Math.min(8, p.width - 8 * i))).reverse();
   if (p.depth.kind === "num" && p.depth.value % 8 === 0) return squares;
   const x = indexed(p.across, p.base, variable(r2), p.width);
   const k = indexed(p.k, add(p.k0, variable(tail)), int(0), 1 << 30);

@@ -1,10 +1,10 @@
 // Contractions, the policy: how to block the product of `loop/product.ts`. Blocks are sized for two levels of cache: a
-// panel of b (16 columns × 256) stays in L1 while rows pass by, all panels of a block and the rows' own block in L2.
+// panel of b (32 columns × 256) stays in L1 while rows pass by, all panels of a block and the rows' own block in L2.
 import type { Nest } from "../../lower/nest.js";
 import { CHUNK } from "../fold.js";
 import type { Stmt } from "../ir.js";
 import type { Limits } from "../limits.js";
-import { blockedProduct, COLUMNS, type ContractionSchedule, type Product, plain, plainStore, productOf, ROWS } from "../product.js";
+import { blockedProduct, type ContractionSchedule, type Product, panelOf, plain, plainStore, productOf, ROWS } from "../product.js";
 import { maxCount } from "../spans.js";
 
 /** Of L2, the share of b's panels (the rest of the traffic goes by) and of a's rows. */
@@ -18,13 +18,15 @@ export function schedule(p: Product, limits: Limits): ContractionSchedule {
   const direct = plain(p.a, p.m, p.k);
   const b = plain(p.b, p.n, p.k);
   const aInPlace = direct !== undefined && columns <= 1024;
+  const panel = panelOf(p);
   return {
+    panel,
     rowBlock: multiple(floats * A_SHARE, ROWS),
-    columnBlock: Math.min(multiple(floats * B_SHARE, COLUMNS), Math.max(1, Math.ceil(columns / COLUMNS)) * COLUMNS),
+    columnBlock: Math.min(multiple(floats * B_SHARE, panel), Math.max(1, Math.ceil(columns / panel)) * panel),
     rowGroup: 5 * multiple(floats * A_SHARE, ROWS),
-    divide: (aInPlace ? columns >= 8 * COLUMNS : columns > rows) ? "columns" : "rows",
+    divide: (aInPlace ? columns >= 128 : columns > rows) ? "columns" : "rows",
     aInPlace,
-    bInPlace: b !== undefined && b.row === 1 && rows <= 4 * ROWS,
+    bInPlace: b !== undefined && b.row === 1 && rows <= 24,
     cInPlace: plainStore(p) !== undefined,
   };
 }

@@ -6,7 +6,7 @@ import { CHUNK } from "../fold.js";
 import { useS } from "../instructions.js";
 import { ifS, letS, loop, type Place, type Stmt, storeS } from "../ir.js";
 import { count, freshName, spanOf } from "../spans.js";
-import { imin, imod, sub } from "../terms.js";
+import { ceilDiv, imin, imod, mul, sub } from "../terms.js";
 import type { ColumnTarget } from "./columns.js";
 import type { Operand } from "./prepare.js";
 import { COLUMNS, OVER_TILE, packedSize, padded, ROWS } from "./shape.js";
@@ -19,32 +19,36 @@ export function dots(t: Tile): readonly Stmt[] {
   return t.s.dots.map(({ name, panel, a }) => {
     const c = (t.work.dots.get(name) as Kept).tile as Buffer;
     const K = count(panel.k);
-    const [j, i, k0] = [freshName("lane"), freshName("row"), freshName("k")];
+    const [j, k0] = [freshName("lane"), freshName("k")];
     const depthMax = panel.k.reduce((n, x) => n * x.max, 1);
     const chunked = depthMax > CHUNK;
     const from = chunked ? variable(k0) : int(0);
     const depth = chunked ? imin(int(CHUNK), sub(K, from)) : K;
-    const block = useS(
-      "block",
-      [
-        { buffer: a, index: [variable(i), from] },
-        { buffer: panel.buffer, index: panel.at(from, variable(j)) },
-        { buffer: c, index: [variable(i), variable(j)] },
-      ],
-      [
-        imin(int(ROWS), sub(rows, variable(i))),
-        depth,
-        int(Math.max(1, depthMax)),
-        int(1),
-        int(OVER_TILE),
-        int(OVER_TILE),
-        chunked ? apply("gt", "bool", from, int(0)) : int(0),
-      ],
-    );
-    // All of a panel's columns pass by for as long as they stay in L1: rows are the inner loop, where all have the same lanes.
+    const block = (row: Expr, lane: Expr, some: Expr, end: Expr) =>
+      useS(
+        "block",
+        [
+          { buffer: a, index: [row, from] },
+          { buffer: panel.buffer, index: panel.at(from, lane) },
+          { buffer: c, index: [row, lane] },
+        ],
+        [
+          some,
+          mul(ceilDiv(sub(end, lane), COLUMNS), int(COLUMNS)),
+          depth,
+          int(Math.max(1, depthMax)),
+          int(1),
+          int(OVER_TILE),
+          int(OVER_TILE),
+          chunked ? apply("gt", "bool", from, int(0)) : int(0),
+        ],
+      );
     const blocks = t.ranges
-      ? t.groups((first, lo, hi) => [letS(i, first), loop(j, sub(lo, imod(lo, int(COLUMNS))), hi, [block], "serial", COLUMNS)])
-      : loop(j, int(0), t.width, [loop(i, int(0), rows, [block], "serial", ROWS)], "serial", COLUMNS);
+      ? t.groups((first, lo, hi) => [
+          letS(j, sub(lo, imod(lo, int(COLUMNS)))),
+          ifS(apply("lt", "bool", local(j, "int"), hi), [block(first, local(j, "int"), imin(int(ROWS), sub(rows, first)), hi)]),
+        ])
+      : block(int(0), int(0), rows, t.width);
     return chunked ? loop(k0, int(0), apply("max", "int", K, int(1)), [blocks], "serial", CHUNK) : blocks;
   });
 }
@@ -71,21 +75,15 @@ export function sums(t: Tile, p: Pass): readonly Stmt[] {
     }
     if (at) return [...out, scattered(t, fold, element, at, sums)];
     const b = t.s.operands.get(fold) as Operand; // every sum has an operand or an index
-    const [j, i] = [freshName("column"), freshName("row")];
-    const block = (from: Expr, depth: Expr): Stmt =>
+    const block = (row: Expr, some: Expr, from: Expr, depth: Expr): Stmt =>
       useS(
         "block",
-        [
-          { buffer: element.tile as Buffer, index: [variable(i), from] },
-          b.place(from, variable(j)),
-          { buffer: sums, index: [variable(i), variable(j)] },
-        ],
-        [imin(int(ROWS), sub(t.shape.rows, variable(i))), depth, int(OVER_TILE), int(1), int(b.stride), int(columns), int(1)],
+        [{ buffer: element.tile as Buffer, index: [row, from] }, b.place(from, int(0)), { buffer: sums, index: [row, int(0)] }],
+        [some, int(b.columns), depth, int(OVER_TILE), int(1), int(b.stride), int(columns), int(1)],
       );
-    const columnsOf = (body: Stmt): Stmt => loop(j, int(0), int(b.columns), [body], "serial", COLUMNS);
-    if (!t.ranges) return [...out, columnsOf(loop(i, int(0), t.shape.rows, [block(int(0), t.width)], "serial", ROWS))];
-    const some = (from: Expr, to: Expr) => ifS(apply("lt", "bool", from, to), [columnsOf(block(from, sub(to, from)))]);
-    return [...out, t.groups((first, from, to) => [letS(i, first), some(from, to)])];
+    if (!t.ranges) return [...out, block(int(0), t.shape.rows, int(0), t.width)];
+    const group = (first: Expr, from: Expr, to: Expr) => block(first, imin(int(ROWS), sub(t.shape.rows, first)), from, sub(to, from));
+    return [...out, t.groups((first, from, to) => [ifS(apply("lt", "bool", from, to), [group(first, from, to)])])];
   });
 }
 function scattered(t: Tile, fold: TileFold, element: Kept, at: Expr, sums: Buffer): Stmt {
@@ -108,13 +106,11 @@ export function columnSums(t: Tile, p: Pass): readonly Stmt[] {
   const { rows } = t.shape;
   return p.columns.map(({ column, element }) => {
     const target = t.s.columns.get(column) as ColumnTarget; // every column has a target
-    const [j, i] = [freshName("column"), freshName("lane")];
     const b = target.operand;
-    const block = useS(
+    return useS(
       "block",
-      [{ buffer: element.tile as Buffer, index: [int(0), variable(i)] }, b.place(int(0), variable(j)), target.place(variable(i), variable(j))],
-      [imin(int(ROWS), sub(t.width, variable(i))), rows, int(1), int(OVER_TILE), int(b.stride), int(target.stride), int(1)],
+      [{ buffer: element.tile as Buffer, index: [int(0), int(0)] }, b.place(int(0), int(0)), target.place(int(0), int(0))],
+      [t.width, int(b.columns), rows, int(1), int(OVER_TILE), int(b.stride), int(target.stride), int(1)],
     );
-    return loop(j, int(0), int(b.columns), [loop(i, int(0), t.width, [block], "serial", ROWS)], "serial", COLUMNS);
   });
 }

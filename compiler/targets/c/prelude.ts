@@ -236,35 +236,62 @@ const memory = `
 #define st_f16_8(p, x) (*(u16x8 *)(p) = __builtin_convertvector(f16_bits8(x), u16x8))
 `;
 
-// The register block: up to 6 × 16 sums held in 12 vectors, one fma chain each, whatever the number of rows.
+// The product of a block, by register blocks: 12 rows × 32 columns in 24 vectors of sixteen where the machine has
+// AVX-512, else 6 × 16 in 12 vectors of eight (or 24 of four). One fma chain a sum, whatever the block it is in.
 const block = `
-#define BLOCK(MR) \\
-static void block##MR(long depth, const float *restrict a, long as, long ak, const float *restrict b, long bk, float *restrict c, long cs, int add) { \\
-  f32x8 s[MR][2]; \\
-  _Pragma("GCC unroll 6") for (int r = 0; r < MR; r++) s[r][0] = s[r][1] = (f32x8){}; \\
+#if defined(__AVX512F__)
+#define LANES 16
+typedef float lanes __attribute__((vector_size(64), aligned(4)));
+#else
+#define LANES 8
+typedef f32x8 lanes;
+#endif
+#if LANES == 8
+#define FMA_LANES(a, b, c) fma8(a, b, c)
+#elif defined(ELEMENTWISE_FMA)
+#define FMA_LANES(a, b, c) __builtin_elementwise_fma(a, b, c)
+#else
+typedef float ia32_lanes __attribute__((vector_size(64)));
+#define FMA_LANES(a, b, c) (lanes)__builtin_ia32_vfmaddps512_mask((ia32_lanes)(a), (ia32_lanes)(b), (ia32_lanes)(c), (uint16_t)-1, 4)
+#endif
+#define AT(p, l) (*(lanes *)((p) + LANES * (l)))
+#define ROWS(MR) _Pragma("GCC unroll 12") for (int r = 0; r < MR; r++)
+#define VECTORS(MV) _Pragma("GCC unroll 2") for (int l = 0; l < MV; l++)
+#define BLOCK(MR, MV) \\
+static void block##MR##_##MV(long depth, const float *restrict a, long as, long ak, const float *restrict b, long bk, float *restrict c, long cs, int add) { \\
+  lanes s[MR][MV]; \\
+  ROWS(MR) VECTORS(MV) s[r][l] = (lanes){}; \\
   for (long k = 0; k < depth; k++) { \\
-    f32x8 b0 = *(const f32x8 *)b, b1 = *(const f32x8 *)(b + 8); \\
-    _Pragma("GCC unroll 6") for (int r = 0; r < MR; r++) { \\
-      f32x8 x = K8(a[r * as]); \\
-      s[r][0] = fma8(x, b0, s[r][0]); \\
-      s[r][1] = fma8(x, b1, s[r][1]); \\
+    lanes y[MV]; \\
+    VECTORS(MV) y[l] = *(const lanes *)(b + LANES * l); \\
+    ROWS(MR) { \\
+      lanes x = a[r * as] - (lanes){}; \\
+      VECTORS(MV) s[r][l] = FMA_LANES(x, y[l], s[r][l]); \\
     } \\
     a += ak; b += bk; \\
   } \\
-  if (add) { _Pragma("GCC unroll 6") for (int r = 0; r < MR; r++) { \\
-    *(f32x8 *)(c + r * cs) += s[r][0]; *(f32x8 *)(c + r * cs + 8) += s[r][1]; } \\
-  } else { _Pragma("GCC unroll 6") for (int r = 0; r < MR; r++) { \\
-    *(f32x8 *)(c + r * cs) = s[r][0]; *(f32x8 *)(c + r * cs + 8) = s[r][1]; } } \\
+  if (add) ROWS(MR) VECTORS(MV) AT(c + r * cs, l) += s[r][l]; \\
+  else ROWS(MR) VECTORS(MV) AT(c + r * cs, l) = s[r][l]; \\
 }
-BLOCK(6)
-BLOCK(4)
-BLOCK(2)
-BLOCK(1)
-static void block(const float *a, const float *b, float *c, long rows, long depth, long as, long ak, long bk, long cs, int add) {
-  if (rows == 6) { block6(depth, a, as, ak, b, bk, c, cs, add); return; }
-  if (rows >= 4) { block4(depth, a, as, ak, b, bk, c, cs, add); a += 4 * as; c += 4 * cs; rows -= 4; }
-  if (rows >= 2) { block2(depth, a, as, ak, b, bk, c, cs, add); a += 2 * as; c += 2 * cs; rows -= 2; }
-  if (rows >= 1) block1(depth, a, as, ak, b, bk, c, cs, add);
+#define BLOCKS(MR, MV) \\
+BLOCK(MR, MV) BLOCK(4, MV) BLOCK(2, MV) BLOCK(1, MV) \\
+static void rows_##MV(long rows, long depth, const float *a, long as, long ak, const float *b, long bk, float *c, long cs, int add) { \\
+  for (; rows >= MR; rows -= MR, a += MR * as, c += MR * cs) block##MR##_##MV(depth, a, as, ak, b, bk, c, cs, add); \\
+  for (; rows >= 4; rows -= 4, a += 4 * as, c += 4 * cs) block4_##MV(depth, a, as, ak, b, bk, c, cs, add); \\
+  if (rows >= 2) { block2_##MV(depth, a, as, ak, b, bk, c, cs, add); rows -= 2; a += 2 * as; c += 2 * cs; } \\
+  if (rows >= 1) block1_##MV(depth, a, as, ak, b, bk, c, cs, add); \\
+}
+#if LANES == 16
+BLOCKS(12, 2)
+BLOCKS(12, 1)
+#else
+BLOCKS(6, 2)
+#endif
+static void block(const float *a, const float *b, float *c, long rows, long columns, long depth, long as, long ak, long bk, long cs, int add) {
+  for (; columns >= 2 * LANES; columns -= 2 * LANES, b += 2 * LANES, c += 2 * LANES) rows_2(rows, depth, a, as, ak, b, bk, c, cs, add);
+#if LANES == 16
+  if (columns > 0) rows_1(rows, depth, a, as, ak, b, bk, c, cs, add);
+#endif
 }
 `;
 const transpose = `
