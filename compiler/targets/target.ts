@@ -10,7 +10,8 @@ export interface TargetError {
   readonly nodes: readonly number[];
   readonly message: string;
 }
-export interface Target<Artifact> {
+/** `Choices`: what a target lets be chosen beside its own rules of thumb; most have nothing. */
+export interface Target<Artifact, Choices = never> {
   readonly name: string;
-  compile(plan: Plan): Either<TargetError, Artifact>;
+  compile(plan: Plan, choices?: Choices): Either<TargetError, Artifact>;
 }

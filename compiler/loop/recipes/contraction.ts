@@ -1,10 +1,8 @@
 // Contractions, the policy: how to block the product of `loop/product.ts`. Blocks are sized for two levels of cache: a
 // panel of b (32 columns × 256) stays in L1 while rows pass by, all panels of a block and the rows' own block in L2.
-import type { Nest } from "../../lower/nest.js";
 import { CHUNK } from "../fold.js";
-import type { Stmt } from "../ir.js";
 import type { Limits } from "../limits.js";
-import { blockedProduct, type ContractionSchedule, type Product, panelOf, plain, plainStore, productOf, ROWS } from "../product.js";
+import { type ContractionSchedule, type Product, panelOf, plain, plainStore, ROWS } from "../product.js";
 import { maxCount } from "../spans.js";
 
 /** Of L2, the share of b's panels (the rest of the traffic goes by) and of a's rows. */
@@ -29,9 +27,4 @@ export function schedule(p: Product, limits: Limits): ContractionSchedule {
     bInPlace: b !== undefined && b.row === 1 && rows <= 24,
     cInPlace: plainStore(p) !== undefined,
   };
-}
-
-export function contraction(nest: Nest & { form: "contract" }, limits: Limits): readonly Stmt[] {
-  const p = productOf(nest);
-  return blockedProduct(p, schedule(p, limits));
 }

@@ -8,6 +8,7 @@
 // thread's own `scratchBytesPerThread` bytes, 64-byte aligned. Where barriers stand, lower/barriers.ts decides.
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import type { Extent } from "../../../dsl/node.js";
+import type { Choice, Choices } from "../../loop/choices.js";
 import { exprsOf, type Kernel, statements } from "../../loop/ir.js";
 import { scheduled } from "../../loop/recipes/index.js";
 import { type Interval, termsOf } from "../../loop/terms.js";
@@ -59,7 +60,18 @@ export interface Printed {
   /** The places of run-time extents in what a run passes. */
   readonly extents: ReadonlyMap<string, number>;
 }
-export function printed(plan: Plan, names: "numbers" | "readable"): Either<TargetError, Printed> {
+/** A kernel with numbers for names: nests that are equal but for names have one text. */
+export const anonymous = (kernel: Kernel, outer: ReadonlyMap<string, Interval>): PrintedKernel =>
+  printKernel({ ...kernel, name: "kernel" }, outer, numbered());
+/** By its recipe, or by what was chosen for such kernels. */
+function kernelOf(nest: Nest, outer: ReadonlyMap<string, Interval>, choices: Choices): Kernel {
+  const own = scheduled(nest, cLimits, outer);
+  const choice: Choice | undefined = choices.size === 0 ? undefined : choices.get(anonymous(own, outer).source);
+  return choice ? scheduled(nest, cLimits, outer, choice) : own;
+}
+const none: Choices = new Map();
+
+export function printed(plan: Plan, names: "numbers" | "readable", choices: Choices = none): Either<TargetError, Printed> {
   const outer = new Map<string, Interval>();
   const extents = new Map<string, number>();
   plan.extents.forEach((e, i) => {
@@ -74,9 +86,9 @@ export function printed(plan: Plan, names: "numbers" | "readable"): Either<Targe
   const all: Kernel[] = [];
   for (const nest of nestsOf(plan.steps)) {
     try {
-      const kernel = scheduled(nest, cLimits, outer);
+      const kernel = kernelOf(nest, outer, choices);
       all.push(kernel);
-      const made = names === "numbers" ? printKernel({ ...kernel, name: "kernel" }, outer, numbered()) : printKernel(kernel, outer);
+      const made = names === "numbers" ? anonymous(kernel, outer) : printKernel(kernel, outer);
       const known = unique.get(made.source) ?? { name: names === "numbers" ? String(unique.size) : nest.name, printed: made };
       unique.set(made.source, known);
       const reads = new Set<Buffer>();
@@ -99,10 +111,10 @@ export function printed(plan: Plan, names: "numbers" | "readable"): Either<Targe
 }
 export const scratchBytes = (p: Printed): number => Math.max(64, ...p.unique.map((k) => k.printed.scratchBytes));
 
-export const c: Target<CProgram> = {
+export const c: Target<CProgram, Choices> = {
   name: "c",
-  compile(plan: Plan): Either<TargetError, CProgram> {
-    const made = printed(plan, "numbers");
+  compile(plan: Plan, choices?: Choices): Either<TargetError, CProgram> {
+    const made = printed(plan, "numbers", choices);
     if (isLeft(made)) return made;
     const { unique, kernels, outer } = made.right;
     const declarations = unique.map((k) => `void k_${k.name}(void *const *b, const int32_t *v, const struct mallard_context *c);`);
