@@ -71,16 +71,24 @@ function kernelOf(nest: Nest, outer: ReadonlyMap<string, Interval>, choices: Cho
 }
 const none: Choices = new Map();
 
-export function printed(plan: Plan, names: "numbers" | "readable", choices: Choices = none): Either<TargetError, Printed> {
+/** What stands around a plan's nests: run-time extents, and what is different in each turn of a loop. */
+export function outerOf(plan: Plan): ReadonlyMap<string, Interval> {
   const outer = new Map<string, Interval>();
+  for (const e of plan.extents) {
+    const v = extentVar(e);
+    if (v.kind === "var") outer.set(v.name, { lo: 0, hi: e.max });
+  }
+  for (const s of loopsOf(plan.steps)) for (const [v, [lo, hi]] of turnRanges(s)) outer.set(v, { lo, hi });
+  return outer;
+}
+
+export function printed(plan: Plan, names: "numbers" | "readable", choices: Choices = none): Either<TargetError, Printed> {
+  const outer = outerOf(plan);
   const extents = new Map<string, number>();
   plan.extents.forEach((e, i) => {
     const v = extentVar(e);
-    if (v.kind !== "var") return;
-    outer.set(v.name, { lo: 0, hi: e.max });
-    extents.set(v.name, i);
+    if (v.kind === "var") extents.set(v.name, i);
   });
-  for (const s of loopsOf(plan.steps)) for (const [v, [lo, hi]] of turnRanges(s)) outer.set(v, { lo, hi });
   const calls = new Map<Nest, Call>();
   const unique = new Map<string, { readonly name: string; readonly printed: PrintedKernel }>();
   const all: Kernel[] = [];
