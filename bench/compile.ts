@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isLeft } from "fp-ts/lib/Either.js";
-import { MODEL_SIZES, type ModelSize } from "../trainer.js";
+import { STEP_SIZES, type StepSize } from "../trainer.js";
 import { Lines } from "./contestant.js";
 import type { Context, Outcome } from "./parts.js";
 import { torch, torchName } from "./peers.js";
@@ -16,12 +16,12 @@ const BAR: Readonly<Record<string, number>> = { cold: 8, warm: 1.5 };
 const showing = (figures: readonly number[]) => ({ medians: figures, all: figures });
 const STATES = ["cold", "warm"] as const;
 
-async function firstStep(size: ModelSize, threads: number, cache: string) {
+async function firstStep(size: StepSize, threads: number, cache: string) {
   const start = performance.now();
   const child = new Lines(
     "Mallard",
     process.execPath,
-    [fileURLToPath(new URL("./first-step.js", import.meta.url)), JSON.stringify(MODEL_SIZES[size]), String(threads)],
+    [fileURLToPath(new URL("./first-step.js", import.meta.url)), JSON.stringify(STEP_SIZES[size]), String(threads)],
     {
       MALLARD_CACHE: cache,
     },
@@ -54,7 +54,7 @@ export async function compile({ args, progress }: Context): Promise<Outcome> {
     };
     const other = async (state: "cold" | "warm") => {
       if (missing) return;
-      const t = await torch("compile", MODEL_SIZES[args.size], args.threads, args.peers, join(folder, "torch"));
+      const t = await torch("compile", STEP_SIZES[args.size], args.threads, args.peers, join(folder, "torch"));
       if (isLeft(t)) {
         missing = true;
         notes.push(`skipped: ${t.left}`);

@@ -3,15 +3,15 @@
 // least says most.
 import type { KernelTime } from "../index.js";
 import { kernelTimes } from "../index.js";
-import { MODEL_SIZES } from "../trainer.js";
+import { STEP_SIZES } from "../trainer.js";
 import { openStep } from "./model.js";
-import { type Context, openNative } from "./parts.js";
-import { columns, digits } from "./results.js";
+import { type Context, type Outcome, openNative } from "./parts.js";
+import { digits } from "./results.js";
 import { median } from "./statistics.js";
 
 const STEPS = 21;
 
-export interface Profile {
+interface Profile {
   readonly size: string;
   readonly threads: number;
   /** A whole step: the fastest, and the median. */
@@ -24,10 +24,13 @@ export interface Profile {
   readonly kernels: readonly KernelTime[];
 }
 
-export async function profile({ args, progress }: Context): Promise<Profile> {
+export async function profile(c: Context): Promise<Outcome> {
+  return outcome(await measured(c));
+}
+async function measured({ args, progress }: Context): Promise<Profile> {
   progress(`profile of ${args.size}`);
   using session = await openNative(args.threads);
-  const own = await openStep(session, MODEL_SIZES[args.size], { profile: true });
+  const own = await openStep(session, STEP_SIZES[args.size], { profile: true });
   for (let i = 0; i < 3; i++) await own.step();
   const steps: number[] = [];
   const runs: (readonly KernelTime[])[] = [];
@@ -53,7 +56,7 @@ export async function profile({ args, progress }: Context): Promise<Profile> {
   };
 }
 
-export function profileText(p: Profile, most = 25): string {
+function outcome(p: Profile, most = 25): Outcome {
   const rows = p.kernels
     .slice(0, most)
     .map((k) => [
@@ -66,13 +69,12 @@ export function profileText(p: Profile, most = 25): string {
       digits(k.operations / k.slowestMs / 1e6),
       digits(k.bytes / k.slowestMs / 1e6),
     ]);
-  return [
+  const notes = [
     `step of ${p.size} on ${p.threads} threads: ${p.stepMs.toFixed(1)} ms at best, ${p.medianMs.toFixed(1)} in the median;`,
     `the kernels' least times add up to ${p.kernelMs.toFixed(1)} ms, and ${p.waitMs.toFixed(1)} at barriers (means of the threads)`,
-    "",
-    columns(["kernel", "form", "calls", "ms", "wait ms", "of the step", "GFLOP/s", "GB/s"], rows),
     ...(p.kernels.length > most ? [`and ${p.kernels.length - most} more`] : []),
-    "",
     "Work is nominal: masked elements count in full, and memory is what must move at least once.",
-  ].join("\n");
+  ];
+  const head = ["kernel", "form", "calls", "ms", "wait ms", "of the step", "GFLOP/s", "GB/s"];
+  return { rows: [], tables: [{ title: `profile of ${p.size}`, head, rows, data: p, notes }], systems: [], notes: [] };
 }

@@ -4,7 +4,7 @@
 // step took, and the processor time of the one that took least (all threads, waiting at barriers included), which other
 // work on the machine lengthens far less: with one thread it is the figure to go by wherever there is any.
 import { setTimeout as sleep } from "node:timers/promises";
-import { MODEL_SIZES } from "../trainer.js";
+import { STEP_SIZES } from "../trainer.js";
 import { openStep, type StepKind, type StepRule } from "./model.js";
 import { type Context, type Outcome, openNative } from "./parts.js";
 import { type Row, row } from "./results.js";
@@ -40,7 +40,7 @@ export async function quack({ args, progress }: Context): Promise<Outcome> {
         progress(`compiling ${args.size} with ${RULES[rule]}, ${KINDS[kind]}`);
         const session = await openNative(args.threads);
         const close = () => session[Symbol.dispose]();
-        const { step } = await openStep(session, MODEL_SIZES[args.size], { rule, kind }).catch((e: unknown) => {
+        const { step } = await openStep(session, STEP_SIZES[args.size], { rule, kind }).catch((e: unknown) => {
           close();
           throw e;
         });

@@ -9,8 +9,22 @@ export interface Bar {
   readonly limit: number;
   readonly met: boolean;
 }
+/** Figures that are no comparison. */
+export interface Table {
+  readonly title: string;
+  readonly head: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+  /** The same for programs: what --json shows. */
+  readonly data: unknown;
+  /** Lines below. */
+  readonly notes: readonly string[];
+  /** A picture of it, by its path from the document. */
+  readonly picture?: string;
+}
 export interface Row {
   readonly part: string;
+  /** Rows of one group stand in one table under its name. */
+  readonly group?: string;
   readonly what: string;
   readonly unit: string;
   /** Whether more of the unit is better (GFLOP/s) or less (seconds). */
@@ -32,12 +46,13 @@ export interface Report {
   readonly threads: number;
   readonly systems: readonly string[];
   readonly rows: readonly Row[];
+  readonly tables: readonly Table[];
   /** Further lines: what was skipped, overheads, conditions. */
   readonly notes: readonly string[];
 }
 
 export function row(
-  x: Pick<Row, "part" | "what" | "unit" | "better" | "against"> & {
+  x: Pick<Row, "part" | "group" | "what" | "unit" | "better" | "against"> & {
     readonly ours: Showing;
     readonly theirs: Showing | null;
     readonly bar?: { readonly on: Bar["on"]; readonly limit: number } | undefined;
@@ -92,17 +107,29 @@ const CONDITIONS = [
   "GFLOP/s: more is better. ms and s: less is better.",
 ];
 
+/** Tables in the order of their first rows. */
+function grouped(rows: readonly Row[]): readonly (readonly [group: string, rows: readonly Row[]])[] {
+  const groups = new Map<string, Row[]>();
+  for (const r of rows) groups.set(r.group ?? "", [...(groups.get(r.group ?? "") ?? []), r]);
+  return [...groups];
+}
 export const asText = (r: Report): string =>
   [
     `${r.machine}, ${r.threads} thread${r.threads === 1 ? "" : "s"}; ${r.load}`,
     ...r.systems,
     "",
-    columns(HEAD, r.rows.map(cells)),
-    "",
-    ...CONDITIONS,
+    ...grouped(r.rows).flatMap(([group, rows]) => [...(group === "" ? [] : [group]), columns(HEAD, rows.map(cells)), ""]),
+    ...(r.rows.length > 0 ? CONDITIONS : []),
+    ...r.tables.flatMap((t) => ["", t.title, "", columns(t.head, t.rows), "", ...t.notes]),
     ...r.notes,
   ].join("\n");
 
+const markdownTable = (head: readonly string[], rows: readonly (readonly string[])[]): readonly string[] => [
+  `| ${head.join(" | ")} |`,
+  `|${head.map((_, i) => (i === 0 ? "---" : "---:")).join("|")}|`,
+  ...rows.map((cells) => `| ${cells.map((c) => c.replaceAll("|", "\\|")).join(" | ")} |`),
+  "",
+];
 /** A section of the results' document. */
 export const asMarkdown = (r: Report, when: Date, command: string): string =>
   [
@@ -112,12 +139,15 @@ export const asMarkdown = (r: Report, when: Date, command: string): string =>
     "",
     ...r.systems.map((s) => `- ${s}`),
     "",
-    `| ${HEAD.join(" | ")} |`,
-    `|${HEAD.map((_, i) => (i === 0 ? "---" : "---:")).join("|")}|`,
-    ...r.rows.map((x) => `| ${cells(x).join(" | ")} |`),
-    "",
-    ...CONDITIONS.map((c) => `${c}`),
-    "",
+    ...grouped(r.rows).flatMap(([group, rows]) => [...(group === "" ? [] : [`**${group}**`, ""]), ...markdownTable(HEAD, rows.map(cells))]),
+    ...(r.rows.length > 0 ? [...CONDITIONS, ""] : []),
+    ...r.tables.flatMap((t) => [
+      `**${t.title}**`,
+      "",
+      ...(t.picture === undefined ? [] : [`![${t.title}](${t.picture})`, ""]),
+      ...markdownTable(t.head, t.rows),
+      ...t.notes.map((n) => `${n}\n`),
+    ]),
     ...r.notes.map((n) => `- ${n}`),
     "",
   ].join("\n");

@@ -1,6 +1,6 @@
 // A training step of the decoder (forward, backward, AdamW) against PyTorch's.
 
-import { MODEL_SIZES } from "../trainer.js";
+import { STEP_SIZES } from "../trainer.js";
 import { type Contestant, rounds, type Showing } from "./contestant.js";
 import { openStep } from "./model.js";
 import { type Context, type Outcome, openNative, ours, repeated } from "./parts.js";
@@ -12,7 +12,7 @@ const MODES: readonly Mode[] = ["compile", "eager"];
 const SLICE_SECONDS = 1.2;
 
 export async function step({ args, progress }: Context): Promise<Outcome> {
-  const s = MODEL_SIZES[args.size];
+  const s = STEP_SIZES[args.size];
   const notes: string[] = [];
   progress(`step of ${args.size}`);
   using session = await openNative(args.threads);

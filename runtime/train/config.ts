@@ -36,6 +36,12 @@ export const MODEL_SIZES = {
   small: { vocab: 256, model: 384, layer: 6, head: 6, ff: 1536, time: 256, batch: 8, attention: mha },
 } as const satisfies Readonly<Record<string, ModelConfig>>;
 export type ModelSize = keyof typeof MODEL_SIZES;
+/** Those whose training step is measured: the command's own, and one with the width, depth and vocabulary of the smallest GPT-2. */
+export const STEP_SIZES = {
+  ...MODEL_SIZES,
+  base: { vocab: 50257, model: 768, layer: 12, head: 12, ff: 3072, time: 512, batch: 1, attention: mha },
+} as const satisfies Readonly<Record<string, ModelConfig>>;
+export type StepSize = keyof typeof STEP_SIZES;
 
 type Sizes = Pick<ModelConfig, "model" | "head">;
 interface AttentionRow<K extends AttentionName> {

@@ -23,6 +23,8 @@ export {
   type ProgramConfig,
   SCHEDULES,
   type ScheduleName,
+  STEP_SIZES,
+  type StepSize,
   type TrainerConfig,
 } from "./config.js";
 export { pickDevice } from "./devices.js";

@@ -43,23 +43,39 @@ describe("arguments", () => {
   const read = (line: string) => readArguments(line.split(" ").filter(Boolean));
   test("everything by default, and what was asked for", () => {
     expect(read("")).toMatchObject(
-      right({ parts: ["gemm", "attention", "step", "compile"], profile: false, size: "tiny", pairs: null, json: false, save: false, peers: null }),
+      right({ parts: ["gemm", "attention", "step", "compile"], profile: false, sizes: null, pairs: null, json: false, save: false, peers: null }),
     );
     expect(read("all")).toEqual(read(""));
     expect(read("step --size small --pairs 4 --threads 3 --json --peers /x")).toEqual(
-      right({ parts: ["step"], profile: false, size: "small", pairs: 4, threads: 3, json: true, save: false, peers: "/x", help: false }),
+      right({
+        parts: ["step"],
+        profile: false,
+        sizes: ["small"],
+        pairs: 4,
+        threads: 3,
+        json: true,
+        save: false,
+        peers: "/x",
+        plot: null,
+        help: false,
+      }),
     );
-    expect(read("profile")).toMatchObject(right({ profile: true }));
+    expect(read("profile --plot x.svg")).toMatchObject(right({ profile: true, parts: [], plot: "x.svg" }));
+    expect(read("step --size base,micro")).toMatchObject(right({ sizes: ["micro", "base"] }));
+    expect(read("step --size all")).toMatchObject(right({ sizes: ["micro", "tiny", "small", "base"] }));
   });
   test.each([
     ["gem", "gemm"],
     ["gemm step", "one thing at a time"],
-    ["--size huge", "micro, tiny, small"],
+    ["--size huge", "micro, tiny, small, base"],
+    ["step --size tiny,huge", '"huge" is none'],
+    ["attention --size tiny", "leave --size out"],
+    ["step --plot x.svg", "--plot draws a profile"],
+    ["profile --size tiny,small --plot x.svg", "one --size"],
     ["--pairs 0", "1 to 1000"],
     ["--pairs 1.5", "1 to 1000"],
     ["--threads many", "1 to 1024"],
     ["--fast", "--fast"],
-    ["profile --save", "--save"],
   ])("%s is refused, and it says what is right", (line, says) => {
     const r = read(line);
     expect(isLeft(r) && r.left).toContain(says);
@@ -112,10 +128,21 @@ describe("results", () => {
   });
   test("text and Markdown say the same figures", () => {
     const rows = [row({ ...speed, ours: of(80, 90, 100), theirs: of(100, 100, 100), bar: { on: "ratio", limit: 0.8 } })];
-    const report: Report = { machine: "a machine", load: "load 1", threads: 2, systems: ["OpenBLAS: 0.3"], rows, notes: ["a note"] };
+    const report: Report = { machine: "a machine", load: "load 1", threads: 2, systems: ["OpenBLAS: 0.3"], rows, tables: [], notes: ["a note"] };
     for (const text of [asText(report), asMarkdown(report, new Date(0), "npm run bench")])
       for (const part of ["a machine", "load 1", "90.0 GFLOP/s", "100 GFLOP/s", "0.90 (0.80–1.00)", "≥ 0.8: met", "a note"])
         expect(text).toContain(part);
+  });
+  test("rows stand in their groups, and other tables below, with what is wrong for Markdown escaped", () => {
+    const rows = ["small", "tiny", "small"].map((group, i) => row({ ...speed, group, what: `product ${i}`, ours: of(80), theirs: of(100) }));
+    const table = { title: "a table", head: ["", "x"], rows: [["a|b", "1"]], data: { x: 1 }, notes: ["below"], picture: "a.svg" };
+    const report: Report = { machine: "", load: "", threads: 2, systems: [], rows, tables: [table], notes: [] };
+    const text = asMarkdown(report, new Date(0), "npm run bench");
+    const order = ["**small**", "product 0", "product 2", "**tiny**", "product 1", "**a table**", "![a table](a.svg)", "| a\\|b | 1 |", "below"];
+    const places = order.map((part) => text.indexOf(part));
+    expect(places).not.toContain(-1);
+    expect(places).toEqual([...places].sort((a, b) => a - b));
+    expect(asText(report)).toContain("a|b  1");
   });
   test("figures taken beside other work say so", () => {
     expect(load(0.2)).toBe("load average before the start 0.2");
