@@ -9,10 +9,13 @@ import { order } from "../compiler/graph/walk.js";
 import { type LowerError, lower, type Program } from "../compiler/lower/lower.js";
 import { type Graph, runGraphPasses } from "../compiler/pipeline.js";
 import type { Plan } from "../compiler/plan.js";
-import { showShape } from "../dsl/build.js";
+import { cast, showShape } from "../dsl/build.js";
+import { isFloat } from "../dsl/derivative/terms.js";
 import { MallardError } from "../dsl/errors.js";
-import { type Leaf, type Node, UpTo } from "../dsl/node.js";
+import type { Storage } from "../dsl/model.js";
+import { type DType, type Leaf, type Node, UpTo } from "../dsl/node.js";
 import { placesOf } from "../dsl/places.js";
+import { evaluate } from "../dsl/primitives.js";
 import type { Device, DeviceState, Executable, HostArray, StateSpec } from "./device.js";
 import { evaluator } from "./devices/js/oracle.js";
 import { DeviceError } from "./errors.js";
@@ -46,12 +49,14 @@ export interface Compiled {
    *  them from the weights as they are. */
   readonly kept?: { readonly values: readonly Kept[]; readonly refresh: Executable };
 }
+/** A program, and what its forward pass keeps activations as (compiler/graph/precision.ts). */
+export type Given = Program & { readonly compute?: Storage };
 export interface Backend {
   readonly name: string;
   readonly threads: number;
   alloc(state: readonly StateSpec[]): Promise<DeviceState>;
   /** `profile`: the program measures its kernels as it runs (profile.ts). */
-  compile(program: Program & { readonly profile?: boolean }): Promise<Either<CompileError, Compiled>>;
+  compile(program: Given & { readonly profile?: boolean }): Promise<Either<CompileError, Compiled>>;
   [Symbol.dispose](): void;
 }
 
@@ -62,15 +67,18 @@ export interface Passed {
   readonly state: readonly Leaf[];
   readonly kept: readonly Kept[];
 }
-export function passed(p: Program, last?: "grad"): Either<CompileError, Passed> {
+export function passed(given: Given, last?: "grad"): Either<CompileError, Passed> {
+  const { compute = "f32", ...whole } = given;
+  // State is rounded where it is written, and that is said: the oracle has no memory that would round by itself.
+  const p: Program = { ...whole, updates: whole.updates.map(({ leaf, value }) => ({ leaf, value: isFloat(leaf) && isFloat(value) ? cast(value, leaf.dtype) : value })) };
   const names = Object.keys(p.outputs);
-  const graph = runGraphPasses([...Object.values(p.outputs), ...p.updates.map((u) => u.value)], last ? { last } : {});
+  const graph = runGraphPasses([...Object.values(p.outputs), ...p.updates.map((u) => u.value)], last ? { last, compute } : { compute });
   if (isLeft(graph)) return left(new CompileError(graph.left));
   const moved = new Set(p.updates.flatMap((u, i) => (graph.right.roots[names.length + i] === u.leaf ? [] : [u.leaf])));
   const { roots, kept } = last ? { roots: graph.right.roots, kept: [] } : keep(graph.right.roots, [...moved].some(isParam));
   const leaves = leavesBelow(roots);
-  const given = new Set(Object.values(p.inputs));
-  const foreign = leaves.filter((n) => n.role === "input" && !given.has(n));
+  const inputs = new Set(Object.values(p.inputs));
+  const foreign = leaves.filter((n) => n.role === "input" && !inputs.has(n));
   if (foreign.length > 0) return left(new CompileError(foreign.map(ungiven)));
   const program: Program = {
     ...p,
@@ -112,10 +120,28 @@ export const compiledBackend = (device: Device, threads: number): Backend => ({
 });
 
 // ── the oracle ───────────────────────────────────────────────────────────────────────────────────────
+/** Values as a half-width buffer would hold them. All others stay as they are: the oracle's f32 is f64. */
+const held = (dtype: DType, data: ArrayLike<number>): Float64Array => {
+  const round = dtype === "bf16" ? "toBf16" : dtype === "f16" ? "toF16" : undefined;
+  return round ? Float64Array.from(data, (x) => Number(evaluate(round, [x]))) : Float64Array.from(data);
+};
 class OracleState implements DeviceState {
   readonly arrays = new Map<string, Float64Array>();
+  readonly #dtypes = new Map<string, DType>();
   constructor(state: readonly StateSpec[]) {
-    for (const s of state) this.arrays.set(s.path, new Float64Array(s.elements));
+    this.#add(state);
+  }
+  #add(state: readonly StateSpec[]): void {
+    for (const s of state) {
+      this.arrays.set(s.path, new Float64Array(s.elements));
+      this.#dtypes.set(s.path, s.dtype);
+    }
+  }
+  async extend(state: readonly StateSpec[]): Promise<void> {
+    this.#add(state);
+  }
+  async draw(): Promise<boolean> {
+    return false;
   }
   of(path: string): Float64Array {
     const a = this.arrays.get(path);
@@ -129,7 +155,7 @@ class OracleState implements DeviceState {
     const a = this.of(path);
     if (a.length !== data.length)
       throw new DeviceError({ kind: "InputLength", name: path, expected: `${a.length} numbers`, elements: a.length, got: data.length });
-    a.set(data);
+    a.set(held(this.#dtypes.get(path) ?? "f32", data));
   }
   [Symbol.dispose](): void {
     this.arrays.clear();
@@ -163,7 +189,7 @@ export const oracleBackend = (): Backend => ({
         for (const [name, l] of Object.entries(program.inputs)) {
           const data = inputs[name];
           if (!data) throw new DeviceError({ kind: "MissingInput", name, expected: `an array over ${Object.keys(l.axes).join(", ") || "no axis"}` });
-          env.set(l, Float64Array.from(data));
+          env.set(l, held(l.dtype, data));
         }
         for (const name of Object.keys(inputs))
           if (!(name in program.inputs)) throw new DeviceError({ kind: "UnknownInput", name, known: Object.keys(program.inputs) });

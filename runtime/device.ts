@@ -1,6 +1,7 @@
 // What every device is. A session owns state and binds several programs to it.
 import type { Plan } from "../compiler/plan.js";
 import type { DType } from "../dsl/node.js";
+import type { Words } from "../dsl/random.js";
 
 /** Host arrays at the boundary, row-major in the axis order of the expression. bf16 and f16 travel as Float32Array. */
 export type HostArray = Float32Array | Float64Array | Int32Array | Uint8Array;
@@ -13,6 +14,11 @@ export interface StateSpec {
 export interface DeviceState {
   read(path: string): Promise<HostArray>;
   write(path: string, data: ArrayLike<number>): Promise<void>;
+  /** Zeroed memory for further paths; what is held stays where it is. */
+  extend(state: readonly StateSpec[]): Promise<void>;
+  /** Writes std times the normal draws of a key (dsl/random.ts), rounded to f32 and then to the storage: what `write` would
+   *  write, faster. False: this device, or this dtype, goes without. */
+  draw(path: string, key: Words, std: number): Promise<boolean>;
   [Symbol.dispose](): void;
 }
 export interface Executable {

@@ -3,6 +3,7 @@
 import { isLeft } from "fp-ts/lib/Either.js";
 import { maxOf } from "../compiler/lower/expr.js";
 import type { Plan } from "../compiler/plan.js";
+import type { Storage } from "../dsl/model.js";
 import type { Leaf, Node, UpTo } from "../dsl/node.js";
 import { keyWords, normalAt } from "../dsl/random.js";
 import type { Backend, Compiled } from "./backend.js";
@@ -17,6 +18,8 @@ export interface ProgramSpec {
   readonly outputs: Readonly<Record<string, Node>>;
   /** New values of weights and state, computed from the old ones, all at once. */
   readonly updates?: readonly { readonly leaf: Leaf; readonly value: Node }[];
+  /** What the forward pass keeps is stored as; f32 unless said (compiler/graph/precision.ts). */
+  readonly compute?: Storage;
   /** Each run's results then have the times of its kernels too, which `kernelTimes` reads. Native alone. */
   readonly profile?: boolean;
 }
@@ -26,6 +29,7 @@ export class Session {
   readonly #leaves = new Map<string, Leaf>();
   readonly #programs = new Set<SessionProgram>();
   readonly #freshness = new Freshness();
+  #holding: Promise<void> = Promise.resolve();
   #disposed = false;
 
   constructor(readonly backend: Backend) {}
@@ -55,7 +59,12 @@ export class Session {
   /** Fills weights with their initial values: a function of the seed and the path alone, the same on every device. */
   async initialise(leaves: readonly Leaf[], seed: number): Promise<void> {
     await this.#hold(leaves);
-    for (const leaf of leaves) await this.write(leaf.name, initial(leaf, seed));
+    for (const leaf of leaves) {
+      this.#freshness.wrote(leaf.name);
+      const init = leaf.param?.init ?? { fill: 0 };
+      if ("std" in init && (await this.#bound().draw(leaf.name, keyWords(leaf.name, [seed]), init.std))) continue;
+      await this.write(leaf.name, initial(leaf, seed));
+    }
   }
   async read(path: string): Promise<HostArray> {
     return this.#bound().read(path);
@@ -78,22 +87,26 @@ export class Session {
     this.backend[Symbol.dispose]();
   }
 
-  async #hold(leaves: readonly Leaf[]): Promise<void> {
+  /** One after another: two programs compiled at once may have state in common. */
+  #hold(leaves: readonly Leaf[]): Promise<void> {
+    const held = this.#holding.then(() => this.#makeRoom(leaves));
+    this.#holding = held.catch(() => undefined); // its caller has the error
+    return held;
+  }
+  async #makeRoom(leaves: readonly Leaf[]): Promise<void> {
     this.#alive();
-    const fresh = leaves.filter((l) => !this.#leaves.has(l.name));
+    const fresh = new Map<string, Leaf>();
     for (const l of leaves) {
-      const known = this.#leaves.get(l.name);
-      if (known && sizeOf(known) !== sizeOf(l))
+      const known = this.#leaves.get(l.name) ?? fresh.get(l.name);
+      if (!known) fresh.set(l.name, l);
+      else if (sizeOf(known) !== sizeOf(l))
         throw new DeviceError({ kind: "StateMismatch", path: l.name, expected: `${sizeOf(l)} elements`, got: `${sizeOf(known)} elements` });
     }
-    if (fresh.length === 0 && this.#state) return;
-    const kept = await Promise.all([...this.#leaves.keys()].map(async (path) => [path, await this.#bound().read(path)] as const));
-    for (const l of fresh) this.#leaves.set(l.name, l);
-    const spec = ([path, l]: readonly [string, Leaf]): StateSpec => ({ path, dtype: l.dtype, elements: sizeOf(l) });
-    const state = await this.backend.alloc([...this.#leaves].map(spec));
-    for (const [path, data] of kept) await state.write(path, data);
-    this.#state?.[Symbol.dispose]();
-    this.#state = state;
+    if (fresh.size === 0 && this.#state) return;
+    const specs = [...fresh].map(([path, l]): StateSpec => ({ path, dtype: l.dtype, elements: sizeOf(l) }));
+    if (this.#state) await this.#state.extend(specs);
+    else this.#state = await this.backend.alloc(specs);
+    for (const [path, l] of fresh) this.#leaves.set(path, l);
   }
   #bound(): DeviceState {
     this.#alive();

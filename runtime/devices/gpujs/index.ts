@@ -33,8 +33,17 @@ class State implements DeviceState {
     readonly device: GpujsDevice,
     specs: readonly StateSpec[],
   ) {
-    for (const spec of specs) this.entries.set(spec.path, { spec, data: new Float32Array(spec.elements) });
+    this.#add(specs);
     device.owned.add(this);
+  }
+  #add(specs: readonly StateSpec[]): void {
+    for (const spec of specs) this.entries.set(spec.path, { spec, data: new Float32Array(spec.elements) });
+  }
+  async extend(specs: readonly StateSpec[]): Promise<void> {
+    this.#add(specs);
+  }
+  async draw(): Promise<boolean> {
+    return false;
   }
   get alive(): boolean {
     return !this.#disposed;

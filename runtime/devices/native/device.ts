@@ -5,11 +5,13 @@ import * as E from "fp-ts/lib/Either.js";
 import type { Buffer } from "../../../compiler/lower/expr.js";
 import { elements } from "../../../compiler/lower/expr.js";
 import type { Plan } from "../../../compiler/plan.js";
+import type { Words } from "../../../dsl/random.js";
 import type { Device, DeviceState, Executable, HostArray, StateSpec } from "../../device.js";
 import { DeviceError } from "../../errors.js";
 import { BYTES, checkExtents, describeAxes, fromStorage, layoutOf, type Staged, stageInputs, storage, toStorage } from "../../host.js";
 import type { Unit } from "./build.js";
 import { obtain } from "./cache.js";
+import { FILL_BYTES } from "./fill-source.js";
 import { type FolderOptions, openFolder } from "./folder.js";
 import { type Address, type Library, load } from "./load.js";
 import { type Allocation, loadNative, type Native, type Pool, threadCount } from "./pool.js";
@@ -112,15 +114,47 @@ class State implements DeviceState {
   ) {
     this.#memory = new Memory(context.native, context.count);
     try {
-      for (const spec of specs) {
-        if (this.entries.has(spec.path)) throw new Error(`two states have the path ${spec.path}`); // the session's defect
-        this.entries.set(spec.path, { spec, address: this.#memory.alloc(spec.elements * BYTES[spec.dtype], `state "${spec.path}"`) });
-      }
+      this.#add(specs);
     } catch (e) {
       this.#memory.free();
       throw e;
     }
     context.owned.add(this);
+  }
+  #add(specs: readonly StateSpec[]): void {
+    for (const spec of specs) {
+      if (this.entries.has(spec.path)) throw new Error(`two states have the path ${spec.path}`); // the session's defect
+      this.entries.set(spec.path, { spec, address: this.#memory.alloc(spec.elements * BYTES[spec.dtype], `state "${spec.path}"`) });
+    }
+  }
+  async extend(specs: readonly StateSpec[]): Promise<void> {
+    this.check();
+    this.#add(specs);
+  }
+  async draw(path: string, [k0, k1]: Words, std: number): Promise<boolean> {
+    const { spec, address } = this.find(path);
+    if (spec.dtype !== "f32" && spec.dtype !== "bf16") return false;
+    const { native, pool } = this.context;
+    const given = new DataView(new ArrayBuffer(FILL_BYTES));
+    given.setUint32(0, k0, true);
+    given.setUint32(4, k1, true);
+    given.setFloat64(8, std, true);
+    given.setBigInt64(16, BigInt(spec.elements), true);
+    given.setInt32(24, spec.dtype === "bf16" ? 1 : 0, true);
+    const own = new Memory(native, this.context.count);
+    const job = async () => {
+      this.check(); // disposed meanwhile
+      try {
+        const [table, what] = [own.alloc(16, "a table"), own.alloc(FILL_BYTES, "what a weight is filled with")];
+        native.put(table, BigUint64Array.of(address, what));
+        native.put(what, new Uint8Array(given.buffer));
+        right(await pool.run(native.fill, table, table, 0));
+      } finally {
+        own.free();
+      }
+    };
+    await this.context.queue.add(job);
+    return true;
   }
   check(): void {
     if (this.#disposed) throw new DeviceError({ kind: "Disposed", what: "the state" });

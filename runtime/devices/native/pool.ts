@@ -7,11 +7,13 @@ import { DeviceError } from "../../errors.js";
 import { BYTES, type Layout, type StorageArray } from "../../host.js";
 import type { Unit } from "./build.js";
 import { type EntryFault, keyOf, obtain } from "./cache.js";
+import { FILL_SOURCE } from "./fill-source.js";
 import { type Address, type Library, load } from "./load.js";
 import { POOL_SOURCE } from "./pool-source.js";
 import type { Toolchain } from "./toolchain.js";
 
 export const POOL_UNIT: Unit = { name: "mallard_pool", source: POOL_SOURCE };
+const UNITS: readonly Unit[] = [POOL_UNIT, { name: "mallard_fill", source: FILL_SOURCE }];
 export const MAX_THREADS = 1024;
 /** While cores suffice the wait for the next kernel is worth some tens of microseconds; else the core is another thread's. */
 const SPINS = 2000;
@@ -40,6 +42,8 @@ export interface Native {
   /** As many bytes as the array has, as they are. */
   put(to: Address, from: StorageArray | BigUint64Array): void;
   get(to: StorageArray, from: Address): void;
+  /** An entry for a pool to run (fill-source.ts). */
+  readonly fill: Address;
   pool(threads: number): E.Either<DeviceError, Pool>;
 }
 
@@ -131,6 +135,7 @@ function bind(handle: Library["handle"]): Native {
       copy(to, from, c.rank, c.counts, c.tight, c.wide, c.block);
     },
     put: (to, from) => flat(to, from, from.byteLength),
+    fill: handle.symbol("mallard_fill"),
     get: (to, from) => flat(to, from, to.byteLength),
     pool(threads) {
       const made = create(threads, threads <= availableParallelism() ? SPINS : SPINS_CROWDED);
@@ -167,10 +172,10 @@ export interface LoadedNative {
 }
 const loaded = new Map<string, Native>();
 export async function loadNative(folder: string, tool: Toolchain): Promise<E.Either<DeviceError, LoadedNative>> {
-  const id = `${folder}\0${keyOf(tool, [POOL_UNIT])}`;
+  const id = `${folder}\0${keyOf(tool, UNITS)}`;
   const known = loaded.get(id);
   if (known) return E.right({ native: known, refused: null });
-  const opened = await obtain(folder, tool, [POOL_UNIT]);
+  const opened = await obtain(folder, tool, UNITS);
   if (E.isLeft(opened)) return opened;
   const library = load(opened.right.library);
   if (E.isLeft(library)) return library;
