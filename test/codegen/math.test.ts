@@ -1,5 +1,5 @@
 // The C target's mathematical functions over random bit patterns (all exponents alike), special values and arguments near
-// their hard places: error in units in the last place against f64, and the same bits one at a time and eight at a time.
+// their hard places: error in units in the last place against f64, and the same bits one, eight and W at a time.
 import { describe, expect, it } from "vitest";
 import { ulpBounds } from "../../compiler/targets/c/math.js";
 import { prelude } from "../../compiler/targets/c/prelude.js";
@@ -22,6 +22,9 @@ const unit = [
 void one_${n}(const float *x, const float *y, float *z, int n) { for (int i = 0; i < n; i++) z[i] = ${inC(n)}1(x[i]${binary.has(n) ? ", y[i]" : ""}); }
 void eight_${n}(const float *x, const float *y, float *z, int n) {
   for (int i = 0; i < n; i += 8) *(f32x8 *)(z + i) = ${inC(n)}8(*(const f32x8 *)(x + i)${binary.has(n) ? ", *(const f32x8 *)(y + i)" : ""});
+}
+void wide_${n}(const float *x, const float *y, float *z, int n) {
+  for (int i = 0; i < n; i += WIDTH) st_f32_W(z + i, ${inC(n)}W(ld_f32_W(x + i)${binary.has(n) ? ", ld_f32_W(y + i)" : ""}));
 }`,
   ),
   ...storage.map(
@@ -29,18 +32,23 @@ void eight_${n}(const float *x, const float *y, float *z, int n) {
 void one_${s}(const float *x, const float *y, float *z, int n) { for (int i = 0; i < n; i++) { uint16_t t; st_${s}_1(&t, x[i]); z[i] = ld_${s}_1(&t); } }
 void eight_${s}(const float *x, const float *y, float *z, int n) {
   for (int i = 0; i < n; i += 8) { uint16_t t[8]; st_${s}_8(t, *(const f32x8 *)(x + i)); *(f32x8 *)(z + i) = ld_${s}_8(t); }
+}
+void wide_${s}(const float *x, const float *y, float *z, int n) {
+  for (int i = 0; i < n; i += WIDTH) { uint16_t t[16]; st_${s}_W(t, ld_f32_W(x + i)); st_f32_W(z + i, ld_${s}_W(t)); }
 }`,
   ),
   `
-void uniform(uint32_t k0, uint32_t k1, int32_t extend, float *one, float *eight, int n) {
+void uniform(uint32_t k0, uint32_t k1, int32_t extend, float *one, float *eight, float *wide, int n) {
   uint64_t key = rand_extend((uint64_t)k1 << 32 | k0, extend, 0);
   for (int i = 0; i < n; i++) one[i] = rand_uniform1(key, i);
   for (int i = 0; i < n; i += 8) *(f32x8 *)(eight + i) = rand_uniform8(key, KI8(i) + lane_numbers);
+  for (int i = 0; i < n; i += WIDTH) st_f32_W(wide + i, rand_uniformW(key, KIW(i) + lane_numbersW));
 }
-void normal(uint32_t k0, uint32_t k1, int32_t extend, float *one, float *eight, int n) {
+void normal(uint32_t k0, uint32_t k1, int32_t extend, float *one, float *eight, float *wide, int n) {
   uint64_t key = rand_extend((uint64_t)k1 << 32 | k0, extend, 0);
   for (int i = 0; i < n; i++) one[i] = rand_normal1(key, i);
   for (int i = 0; i < n; i += 8) *(f32x8 *)(eight + i) = rand_normal8(key, KI8(i) + lane_numbers);
+  for (int i = 0; i < n; i += WIDTH) st_f32_W(wide + i, rand_normalW(key, KIW(i) + lane_numbersW));
 }`,
 ].join("\n");
 const library = compileC([{ name: "math", source: unit }], cFlags);
@@ -100,14 +108,16 @@ describe("mathematical functions", () => {
     const lib = await library;
     const x = inputs(n, 1, binary.has(name) ? pairs.map(([a]) => a) : special);
     const y = inputs(n, 2, binary.has(name) ? pairs.map(([, b]) => b) : special);
-    const [one, eight] = [new Float32Array(n), new Float32Array(n)];
+    const [one, eight, wide] = [new Float32Array(n), new Float32Array(n), new Float32Array(n)];
     const signature = "(const void *x, const void *y, void *z, int n)";
     lib.func(`void one_${name}${signature}`)(x, y, one, n);
     lib.func(`void eight_${name}${signature}`)(x, y, eight, n);
+    lib.func(`void wide_${name}${signature}`)(x, y, wide, n);
     let worst = { ulp: 0, x: 0, y: 0, got: 0, want: 0 };
     for (let i = 0; i < n; i++) {
       const [a, b, got] = [x[i], y[i], one[i]] as [number, number, number];
       if (!Object.is(got, eight[i])) throw new Error(`${name}(${a}, ${b}): ${got} alone, ${eight[i]} of eight`);
+      if (!Object.is(got, wide[i])) throw new Error(`${name}(${a}, ${b}): ${got} alone, ${wide[i]} of W`);
       const want = evaluate(name, binary.has(name) ? [a, b] : [a]) as number;
       const ulp = ulps(got, want);
       if (!(ulp <= worst.ulp)) worst = { ulp, x: a, y: b, got, want };
@@ -118,13 +128,15 @@ describe("mathematical functions", () => {
   it.each(storage)("%s storage rounds to nearest even", async (name) => {
     const lib = await library;
     const x = inputs(n, 3, special);
-    const [one, eight] = [new Float32Array(n), new Float32Array(n)];
+    const [one, eight, wide] = [new Float32Array(n), new Float32Array(n), new Float32Array(n)];
     const signature = "(const void *x, const void *y, void *z, int n)";
     lib.func(`void one_${name}${signature}`)(x, x, one, n);
     lib.func(`void eight_${name}${signature}`)(x, x, eight, n);
+    lib.func(`void wide_${name}${signature}`)(x, x, wide, n);
     const want = x.map((v) => evaluate(name === "bf16" ? "toBf16" : "toF16", [v]) as number);
     expect(one).toEqual(want);
     expect(eight).toEqual(want);
+    expect(wide).toEqual(want);
   });
 });
 
@@ -138,9 +150,10 @@ describe("random numbers", () => {
       ["uniform", uniformAt],
       ["normal", normalAt],
     ] as const) {
-      const [one, eight] = [new Float32Array(n), new Float32Array(n)];
-      lib.func(`void ${name}(uint32_t a, uint32_t b, int32_t e, void *x, void *y, int n)`)(k0, k1, -7, one, eight, n);
+      const [one, eight, wide] = [new Float32Array(n), new Float32Array(n), new Float32Array(n)];
+      lib.func(`void ${name}(uint32_t a, uint32_t b, int32_t e, void *x, void *y, void *z, int n)`)(k0, k1, -7, one, eight, wide, n);
       expect(one).toEqual(eight);
+      expect(one).toEqual(wide);
       for (let i = 0; i < n; i++) expect(Math.abs((one[i] as number) - at(key, i))).toBeLessThanOrEqual(name === "uniform" ? 0 : 3e-6);
     }
   });

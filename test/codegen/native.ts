@@ -91,11 +91,12 @@ export async function compileC(units: readonly { name: string; source: string }[
   }
 }
 
-export async function compile(plan: Plan): Promise<Compiled> {
+/** `more`: flags beside those that the target asks for. */
+export async function compile(plan: Plan, more: readonly string[] = []): Promise<Compiled> {
   const result = c.compile(plan);
   if (isLeft(result)) throw new Error(result.left.message);
   const program = result.right;
-  const library = await compileC([...program.units, { name: "driver", source: driver }], program.flags);
+  const library = await compileC([...program.units, { name: "driver", source: driver }], [...program.flags, ...more]);
   const drive = library.func("void drive(void *memory, void *offsets, int count, void *extents, int n, int64_t scratch, int repeats, void *seconds)");
   const offsets: number[] = [];
   let size = 64;

@@ -2,7 +2,7 @@
 // cos, tanh) are single precision: argument reduction by Cody and Waite, then Cephes' minimax polynomials (Moshier,
 // "Methods and Programs for Mathematical Functions", 1989). The others go through double-precision exp, log and atan
 // and round once. Measured against f64 over random bit patterns: test/codegen/math.test.ts holds the bounds in ulp.
-import { generic } from "./generic.js";
+import { generic, halved } from "./generic.js";
 
 /** Largest error in units in the last place, over all finite arguments. Held by the tests. */
 export const ulpBounds = {
@@ -54,15 +54,15 @@ INLINE F exp_part$(F c, I *n) {
   return fma$(p, r * r, r) + 1.0f;
 }
 static inline F m_exp$(F x) {
-  F c = sel$(x > 89.0f, K$(89.0f), x);
-  c = sel$(c < -104.0f, K$(-104.0f), c);
+  F c = sel$(gt$(x, K$(89.0f)), K$(89.0f), x);
+  c = sel$(lt$(c, K$(-104.0f)), K$(-104.0f), c);
   I n;
   F p = exp_part$(c, &n);
   I h = n >> 1;
   return p * as_f$((h + 127) << 23) * as_f$((n - h + 127) << 23);
 }
 static inline F m_log$(F x) {
-  I small = x < 1.17549435e-38f;
+  B small = lt$(x, K$(1.17549435e-38f));
   F y = sel$(small, x * 8388608.0f, x);
   I b = as_i$(y);
   I e = (b - 0x3f3504f3) >> 23;
@@ -80,8 +80,8 @@ static inline F m_log$(F x) {
   F s = fma$(p * z, f, k * -2.12194440e-4f);
   s = fma$(z, K$(-0.5f), s);
   F r = fma$(k, K$(0.693359375f), f + s);
-  r = sel$(x > 0.0f, r, sel$(x == 0.0f, K$(-INF), K$(NAN_)));
-  return sel$(x < INF, r, x);
+  r = sel$(gt$(x, K$(0.0f)), r, sel$(eq$(x, K$(0.0f)), K$(-INF), K$(NAN_)));
+  return sel$(lt$(x, K$(INF)), r, x);
 }
 static inline F m_sinq$(F r, I q) {
   F z = r * r;
@@ -91,17 +91,17 @@ static inline F m_sinq$(F r, I q) {
   F c = fma$(K$(2.443315711809948e-5f), z, K$(-1.388731625493765e-3f));
   c = fma$(c, z, K$(4.166664568298827e-2f));
   c = fma$(c, z * z, fma$(K$(-0.5f), z, K$(1.0f)));
-  return as_f$(as_i$(sel$((q & 1) != 0, c, s)) ^ ((q & 2) << 30));
+  return as_f$(as_i$(sel$(ine$(q & 1, KI$(0)), c, s)) ^ ((q & 2) << 30));
 }
 static inline F m_sin$(F x) {
   I q;
-  D r = reduce$(x, &q);
-  return sel$(x == 0.0f, x, m_sinq$(narrow$(r), q));
+  F r = reduce$(x, &q);
+  return sel$(eq$(x, K$(0.0f)), x, m_sinq$(r, q));
 }
 static inline F m_cos$(F x) {
   I q;
-  D r = reduce$(x, &q);
-  return m_sinq$(narrow$(r), q + 1);
+  F r = reduce$(x, &q);
+  return m_sinq$(r, q + 1);
 }
 static inline F m_tanh$(F x) {
   F a = abs$(x);
@@ -111,11 +111,11 @@ static inline F m_tanh$(F x) {
   p = fma$(p, z, K$(1.33314422036e-1f));
   p = fma$(p, z, K$(-3.33332819422e-1f));
   p = fma$(p * z, x, x);
-  F c = sel$(a > 10.0f, K$(10.0f), a);
+  F c = sel$(gt$(a, K$(10.0f)), K$(10.0f), a);
   I n;
   F e = exp_part$(c + c, &n);
   F big = 1.0f - 2.0f / (e * as_f$((n + 127) << 23) + 1.0f);
-  return sel$(a < 0.625f, p, copysign$(big, x));
+  return sel$(lt$(a, K$(0.625f)), p, copysign$(big, x));
 }
 `);
 
@@ -128,7 +128,7 @@ const odd = (n: number, alternate: boolean) => Array.from({ length: n }, (_, i) 
 const sine = Array.from({ length: 8 }, (_, i) => (i % 2 ? -1 : 1) / Array.from({ length: 2 * i + 1 }, (_x, j) => j + 1).reduce((a, b) => a * b, 1));
 const cosine = Array.from({ length: 8 }, (_, i) => (i % 2 ? -1 : 1) / Array.from({ length: 2 * i }, (_x, j) => j + 1).reduce((a, b) => a * b, 1));
 
-const double = generic(`
+const double = halved(`
 static inline D d_exp$(D x) {
   D c = seld$(x > 200.0, KD$(200.0), x);
   c = seld$(c < -200.0, KD$(-200.0), c);
@@ -186,7 +186,7 @@ static inline F m_pow$(F x, F y) {
 }
 static inline F m_tan$(F x) {
   I q;
-  D r = reduce$(x, &q);
+  D r = reduced$(x, &q);
   D z = r * r;
   D s = r * ${series(sine)};
   D c = ${series(cosine)};
@@ -246,7 +246,7 @@ static double reduce_large(float x, int32_t *q) {
   *q = (int32_t)((int32_t)b < 0 ? -(int64_t)n : (int64_t)n);
   return (int32_t)b < 0 ? -r : r;
 }
-static inline double reduce1(float x, int32_t *q) {
+static inline double reduced1(float x, int32_t *q) {
   double d = x;
   double t = d * 0.6366197723675814 + 6755399441055744.0;
   double n = t - 6755399441055744.0;
@@ -254,7 +254,7 @@ static inline double reduce1(float x, int32_t *q) {
   if (!(abs1(x) < 268435456.0f) && abs1(x) < INF) return reduce_large(x, q);
   return d - n * 1.57079631090164184570 - n * 1.58932547735281966916e-08;
 }
-static inline f64x8 reduce8(f32x8 x, i32x8 *q) {
+static inline f64x8 reduced8(f32x8 x, i32x8 *q) {
   f64x8 d = widen8(x);
   f64x8 t = d * 0.6366197723675814 + 6755399441055744.0;
   f64x8 n = t - 6755399441055744.0;
@@ -265,6 +265,18 @@ static inline f64x8 reduce8(f32x8 x, i32x8 *q) {
       if (!(abs1(x[l]) < 268435456.0f) && abs1(x[l]) < INF) { int32_t k; r[l] = reduce_large(x[l], &k); (*q)[l] = k; }
   return r;
 }
+INLINE float reduce1(float x, int32_t *q) { return narrow1(reduced1(x, q)); }
+INLINE f32x8 reduce8(f32x8 x, i32x8 *q) { return narrow8(reduced8(x, q)); }
+#ifdef WIDE
+static inline f32xW reduceW(f32xW x, i32xW *q) {
+  i32x8 a, b;
+  f32x8 r = reduce8(loW(x), &a), s = reduce8(hiW(x), &b);
+  *q = joinW(a, b);
+  return joinW(r, s);
+}
+#else
+#define reduceW reduce8
+#endif
 `;
 
 export const math = reduction + single + double;

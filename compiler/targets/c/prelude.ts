@@ -4,6 +4,7 @@
 import { PARITY, ROTATIONS, ROUNDS } from "../../../dsl/random.js";
 import { generic } from "./generic.js";
 import { math } from "./math.js";
+import { conditions, wide, wideExtremes, wideMemory } from "./wide.js";
 
 const types = `#include <stdint.h>
 typedef float f32x8 __attribute__((vector_size(32), aligned(4)));
@@ -122,33 +123,34 @@ INLINE i32x8 imin8(i32x8 a, i32x8 b) { return seli8(a < b, a, b); }
 INLINE i32x8 imax8(i32x8 a, i32x8 b) { return seli8(a > b, a, b); }
 INLINE int32_t f_to_i1(float x) { return x >= 2147483648.0f ? 2147483647 : x >= -2147483648.0f ? (int32_t)x : x == x ? -2147483647 - 1 : 0; }
 INLINE i32x8 f_to_i8(f32x8 x) { i32x8 r; for (int l = 0; l < 8; l++) r[l] = f_to_i1(x[l]); return r; }
+INLINE double absd1(double x) { return as_d1(as_l1(x) & ~SIGN64); }
+INLINE f64x8 absd8(f64x8 x) { return as_d8(as_l8(x) & ~SIGN64); }
 `;
 
 const arithmetic = generic(`
 INLINE F abs$(F x) { return as_f$(as_i$(x) & 0x7fffffff); }
-INLINE D absd$(D x) { return as_d$(as_l$(x) & ~SIGN64); }
 INLINE F copysign$(F x, F s) { return as_f$((as_i$(x) & 0x7fffffff) | (as_i$(s) & (-2147483647 - 1))); }
-INLINE F sign$(F x) { return sel$(x > 0.0f, K$(1.0f), sel$(x < 0.0f, K$(-1.0f), x)); }
-INLINE F recip0$(F x) { return sel$(x == 0.0f, K$(0.0f), 1.0f / x); }
-INLINE F round$(F x) { F f = floor$(x); return copysign$(sel$(x - f >= 0.5f, f + 1.0f, f), x); }
+INLINE F sign$(F x) { return sel$(gt$(x, K$(0.0f)), K$(1.0f), sel$(lt$(x, K$(0.0f)), K$(-1.0f), x)); }
+INLINE F recip0$(F x) { return sel$(eq$(x, K$(0.0f)), K$(0.0f), 1.0f / x); }
+INLINE F round$(F x) { F f = floor$(x); return copysign$(sel$(ge$(x - f, K$(0.5f)), f + 1.0f, f), x); }
 INLINE I bf16_bits$(F x) {
   I b = as_i$(x);
   I r = (I)((U)(b + 0x7fff + ((b >> 16) & 1)) >> 16);
-  return seli$(x == x, r, (I)((U)b >> 16) | 0x40);
+  return seli$(eq$(x, x), r, (I)((U)b >> 16) | 0x40);
 }
 INLINE F bf16_value$(I b) { return as_f$(b << 16); }
 INLINE I f16_bits$(F x) {
   I b = as_i$(x), a = b & 0x7fffffff, s = (I)((U)(b - a) >> 16);
   I normal = (a + 0xfff + ((a >> 13) & 1) - 0x38000000) >> 13;
   I tiny = as_i$(as_f$(a) + 0.5f) - 0x3f000000;
-  I r = seli$(a < 0x38800000, tiny, normal);
-  r = seli$(a >= 0x477ff000, KI$(0x7c00), r);
-  return s | seli$(x == x, r, KI$(0x7e00));
+  I r = seli$(ilt$(a, KI$(0x38800000)), tiny, normal);
+  r = seli$(ige$(a, KI$(0x477ff000)), KI$(0x7c00), r);
+  return s | seli$(eq$(x, x), r, KI$(0x7e00));
 }
 INLINE F f16_value$(I h) {
   I a = h & 0x7fff;
   I b = as_i$(as_f$(a << 13) * 0x1p112f);
-  b = seli$(a >= 0x7c00, (a << 13) | 0x7f800000, b);
+  b = seli$(ige$(a, KI$(0x7c00)), (a << 13) | 0x7f800000, b);
   return as_f$(b | ((h & 0x8000) << 16));
 }
 `);
@@ -178,6 +180,19 @@ ${Array.from({ length: ROUNDS }, (_, round) => {
   *r0 = x0; *r1 = x1;
 }
 `);
+/** Counters of the vector forms are int32, sign extended as in the scalar ones. */
+const vectorDraws = (w: "8" | "W") => `\
+INLINE f32x${w} rand_uniform${w}(uint64_t key, i32x${w} counter) {
+  u32x${w} a, b;
+  threefry${w}((uint32_t)key - (u32x${w}){}, (uint32_t)(key >> 32) - (u32x${w}){}, (u32x${w})counter, (u32x${w})(counter >> 31), &a, &b);
+  return to_f${w}((i32x${w})(a >> 8)) * 0x1p-24f;
+}
+static inline f32x${w} rand_normal${w}(uint64_t key, i32x${w} counter) {
+  u32x${w} a, b;
+  threefry${w}((uint32_t)key - (u32x${w}){}, (uint32_t)(key >> 32) - (u32x${w}){}, (u32x${w})counter, (u32x${w})(counter >> 31), &a, &b);
+  return sqrt${w}(-2.0f * m_log${w}(to_f${w}((i32x${w})((a >> 8) + 1)) * 0x1p-24f)) * m_cos${w}(to_f${w}((i32x${w})(b >> 8)) * 0x1p-24f * 6.2831853f);
+}
+`;
 const draws = `
 INLINE uint64_t rand_extend(uint64_t key, int32_t e, uint32_t position) {
   uint32_t a, b;
@@ -194,17 +209,11 @@ static inline float rand_normal1(uint64_t key, int64_t counter) {
   threefry1((uint32_t)key, (uint32_t)(key >> 32), (uint32_t)counter, (uint32_t)(counter >> 32), &a, &b);
   return sqrt1(-2.0f * m_log1((float)(int32_t)((a >> 8) + 1) * 0x1p-24f)) * m_cos1((float)(int32_t)(b >> 8) * 0x1p-24f * 6.2831853f);
 }
-/* Counters of the vector forms are int32, sign extended as in the scalar ones. */
-INLINE f32x8 rand_uniform8(uint64_t key, i32x8 counter) {
-  u32x8 a, b;
-  threefry8((uint32_t)key - (u32x8){}, (uint32_t)(key >> 32) - (u32x8){}, (u32x8)counter, (u32x8)(counter >> 31), &a, &b);
-  return to_f8((i32x8)(a >> 8)) * 0x1p-24f;
-}
-static inline f32x8 rand_normal8(uint64_t key, i32x8 counter) {
-  u32x8 a, b;
-  threefry8((uint32_t)key - (u32x8){}, (uint32_t)(key >> 32) - (u32x8){}, (u32x8)counter, (u32x8)(counter >> 31), &a, &b);
-  return sqrt8(-2.0f * m_log8(to_f8((i32x8)((a >> 8) + 1)) * 0x1p-24f)) * m_cos8(to_f8((i32x8)(b >> 8)) * 0x1p-24f * 6.2831853f);
-}
+${vectorDraws("8")}#ifdef WIDE
+${vectorDraws("W")}#else
+#define rand_uniformW rand_uniform8
+#define rand_normalW rand_normal8
+#endif
 `;
 
 // Storage formats: ld_ and st_ convert between memory and the float, int or condition that code computes with.
@@ -320,4 +329,5 @@ static inline void transpose8(const float *s, float *d, long stride) {
 }
 `;
 
-export const prelude = types + extremes + arithmetic + memory + threefry + math + draws + block + transpose;
+export const prelude =
+  types + conditions + wide + extremes + wideExtremes + arithmetic + memory + wideMemory + threefry + math + draws + block + transpose;

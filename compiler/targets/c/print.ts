@@ -1,7 +1,8 @@
-// Prints a kernel's loop IR as a C function. A vector loop is printed twice from one body: eight iterations at a time
-// and, for what is left, one at a time. Inside the former every term is either uniform (C scalars) or varying (vectors
-// of eight); loads are a vector where the address advances by one with the loop, a broadcast where it stands
-// still, and one per lane otherwise. Guarded loads never touch an address that their guard excludes.
+// Prints a kernel's loop IR as a C function. A vector loop is printed from one body as often as its length asks for: W
+// iterations at a time (sixteen or eight, as the machine has: wide.ts), eight at a time and one at a time for what is left.
+// Inside the vector forms every term is either uniform (C scalars) or varying (vectors); loads are a vector where the
+// address advances by one with the loop, a broadcast where it stands still, and one per lane otherwise. Guarded
+// loads never touch an address that their guard excludes.
 import { labelWords } from "../../../dsl/random.js";
 import { exprsOf, type Instruction, type Kernel, type Place, type Stmt, statements, THREADS } from "../../loop/ir.js";
 import { ceilDiv, type Interval, interval, linear, namesOf, offset, sub, termsOf } from "../../loop/terms.js";
@@ -42,7 +43,7 @@ export function readable(): Naming {
 }
 /** A kernel's own parameters, what the prelude defines, and C's keywords. */
 const taken = new Set([
-  ...`b v c l_ floor1 floor8 ceil1 ceil8 trunc1 trunc8 auto break case char const continue default do double else enum extern float for goto if inline int long register restrict return
+  ...`b v c l_ b8 bW f32xW i32xW u32xW i64xW bW floor1 floor8 ceil1 ceil8 trunc1 trunc8 auto break case char const continue default do double else enum extern float for goto if inline int long register restrict return
   short signed sizeof static struct switch typedef union unsigned void volatile while`.split(/\s+/),
   ...[...prelude.matchAll(/^#define (\w+)|^(?:INLINE|static)[^;{=(]*?\b(\w+)[[(]|^typedef [^;]*?\b(\w+) __attribute__/gm)].map(
     (m) => m[1] ?? m[2] ?? m[3] ?? "",
@@ -62,15 +63,17 @@ interface Held {
   readonly varying: boolean;
 }
 interface Mode {
-  /** One number; eight; or lane `l_` of eight, as a number. */
-  readonly kind: "one" | "eight" | "lane";
+  /** One number; a vector; or lane `l_` of a vector, as a number. */
+  readonly kind: "one" | "vector" | "lane";
 }
 const one: Mode = { kind: "one" };
-const eight: Mode = { kind: "eight" };
+const vector: Mode = { kind: "vector" };
 const lane: Mode = { kind: "lane" };
 
 const isWide = (i: Interval) => i.lo < -(2 ** 31) || i.hi > 2 ** 31 - 1;
-const vectorType = { real: "f32x8", int: "i32x8", bool: "i32x8" } as const;
+/** Suffix of the vector forms: eight lanes, or as many as the machine has. */
+type Width = "8" | "W";
+const vectorType = { real: "f32x", int: "i32x", bool: "b" } as const;
 
 export function printKernel(kernel: Kernel, outer: ReadonlyMap<string, Interval>, naming: Naming = readable()): PrintedKernel {
   return new Printer(kernel, outer, naming).print();
@@ -82,11 +85,12 @@ class Printer {
   readonly #held = new Map<string, Held>();
   readonly #ranges: Map<string, Interval>;
   readonly #intervals = new Map<Expr, Interval>();
-  /** The variable of the vector loop being printed eight at a time. */
+  /** The variable of the vector loop being printed as vectors, and how wide they are. */
   #vector: string | undefined;
+  #width: Width = "W";
   #varying = new Map<Expr, boolean>();
   /** Memory allocated inside that loop: a vector for each element. */
-  readonly #lanes = new Set<Buffer>();
+  readonly #vectors = new Set<Buffer>();
   readonly #allocated = new Set<Buffer>();
   #scratch = 0;
   #fresh = 0;
@@ -184,7 +188,7 @@ class Printer {
       const own =
         (e.kind === "var" && e.name === this.#vector) ||
         ((e.kind === "var" || e.kind === "local") && (this.#held.get(e.name)?.varying ?? false)) ||
-        (e.kind === "load" && this.#lanes.has(e.buffer));
+        (e.kind === "load" && this.#vectors.has(e.buffer));
       this.#varying.set(e, own || partsOf(e).some((p) => this.#varying.get(p)));
     }
     return this.#varying.get(root) as boolean;
@@ -192,11 +196,11 @@ class Printer {
 
   // Terms ------------------------------------------------------------------------------------------------------------
 
-  /** A term as the mode asks for: eight gives a vector (uniform terms are broadcast), the others a number. */
+  /** A term as the mode asks for: a vector (uniform terms are broadcast) or a number. */
   #expr(e: Expr, mode: Mode): string {
-    if (mode.kind === "eight") {
+    if (mode.kind === "vector") {
       if (!this.#varies(e)) return this.#broadcast(this.#expr(e, one), e.type);
-      return this.#eight(e);
+      return this.#lanewise(e);
     }
     switch (e.kind) {
       case "num":
@@ -205,13 +209,13 @@ class Printer {
       case "local": {
         const name = this.naming(e.name);
         if (mode.kind === "lane" && e.name === this.#vector) return `(${name} + l_)`;
-        if (mode.kind === "lane" && this.#held.get(e.name)?.varying) return e.type === "bool" ? `(-${name}[l_])` : `${name}[l_]`;
+        if (mode.kind === "lane" && this.#held.get(e.name)?.varying) return this.#laneOf(name, e.type);
         return name;
       }
       case "load": {
-        if (this.#lanes.has(e.buffer)) {
+        if (this.#vectors.has(e.buffer)) {
           const at = `${this.#buffer(e.buffer)}[${this.#expr(offset(e.buffer, e.index), mode)}]`;
-          return mode.kind === "lane" ? (e.type === "bool" ? `(-${at}[l_])` : `${at}[l_]`) : at;
+          return mode.kind === "lane" ? this.#laneOf(at, e.type) : at;
         }
         const value = `ld_${storageOf(e.buffer)}_1(${this.#address(e, mode)})`;
         return e.inside ? `(${this.#expr(e.inside, mode)} ? ${value} : 0)` : value;
@@ -223,7 +227,18 @@ class Printer {
     }
   }
   #broadcast(code: string, type: Type): string {
-    return type === "real" ? `K8(${code})` : type === "int" ? `KI8(${code})` : `KI8(-(${code}))`;
+    return `${type === "real" ? "K" : type === "int" ? "KI" : "KB"}${this.#width}(${code})`;
+  }
+  #type(type: Type): string {
+    return `${vectorType[type]}${this.#width}`;
+  }
+  /** Lane `l_` of a vector. */
+  #laneOf(code: string, type: Type): string {
+    return type === "bool" ? `bit${this.#width}(${code})` : `${code}[l_]`;
+  }
+  #lanes(type: Type, wide: boolean, each: string): string {
+    if (type === "bool") return `LANESB${this.#width}(${each})`;
+    return `LANES${this.#width}(${wide ? `i64x${this.#width}` : this.#type(type)}, ${each})`;
   }
   #address(p: Place, mode: Mode): string {
     const at = offset(p.buffer, p.index);
@@ -238,14 +253,16 @@ class Printer {
   #operandType(e: Expr & { kind: "call" }): Type {
     const types = (e.prim === "select" ? e.args.slice(1) : e.args).map((a) => a.type);
     if (e.type === "real" && e.prim !== "toReal") return "real";
-    if (types.every((t) => t === "bool")) return "bool";
+    // Conditions are ordered as 0 and 1, whatever stands for them in a vector.
+    const ordered = e.prim === "lt" || e.prim === "le" || e.prim === "gt" || e.prim === "ge";
+    if (types.every((t) => t === "bool")) return ordered ? "int" : "bool";
     if (types.includes("real")) return "real";
     return "int";
   }
   #call(e: Expr & { kind: "call" }, mode: Mode): string {
     const of = this.#operandType(e);
     const wide = of === "int" && (this.#wide(e) || e.args.some((a) => this.#wide(a)));
-    const form: Form = { suffix: mode.kind === "eight" ? "8" : wide ? "l" : "1", of };
+    const form: Form = { suffix: mode.kind === "vector" ? this.#width : wide ? "l" : "1", of };
     const args = e.args.map((a, i) => {
       const code = this.#expr(a, mode);
       if (e.prim === "select" && i === 0) return code;
@@ -253,7 +270,7 @@ class Printer {
     });
     if (e.prim === "idiv" || e.prim === "imod") {
       const [a, d] = e.args as readonly [Expr, Expr];
-      if (mode.kind !== "eight" && this.#interval(a).lo >= 0) {
+      if (mode.kind !== "vector" && this.#interval(a).lo >= 0) {
         const power = d.kind === "num" && (d.value & (d.value - 1)) === 0;
         if (!power) return `(${args[0]} ${e.prim === "idiv" ? "/" : "%"} ${args[1]})`;
       }
@@ -263,47 +280,44 @@ class Printer {
   }
   #convert(code: string, from: Type, to: Type, mode: Mode, wide: boolean): string {
     if (from === to) return wide ? `(int64_t)${code}` : code;
-    if (to === "real") return spelling.toReal({ suffix: mode.kind === "eight" ? "8" : "1", of: from }, code);
-    if (to === "int" && from === "bool" && mode.kind === "eight") return `(-${code})`;
+    if (to === "real") return spelling.toReal({ suffix: mode.kind === "vector" ? this.#width : "1", of: from }, code);
+    if (to === "int" && from === "bool" && mode.kind === "vector") return `ib${this.#width}(${code})`;
     return code;
   }
 
   /** A varying term as a vector. */
-  #eight(e: Expr): string {
-    const type = vectorType[e.type];
-    const perLane = () => {
-      const code = this.#expr(e, lane);
-      return `LANES8(${this.#wide(e) ? "i64x8" : type}, ${e.type === "bool" ? `-(int32_t)(${code})` : code})`;
-    };
+  #lanewise(e: Expr): string {
+    const w = this.#width;
+    const perLane = () => this.#lanes(e.type, this.#wide(e), this.#expr(e, lane));
     switch (e.kind) {
       case "num":
         throw new Error("a number is uniform");
       case "var":
-        return e.name === this.#vector ? `(KI8(${this.naming(e.name)}) + lane_numbers)` : this.naming(e.name);
+        return e.name === this.#vector ? `(KI${w}(${this.naming(e.name)}) + lane_numbers${w})` : this.naming(e.name);
       case "local":
         return this.naming(e.name);
       case "load": {
-        if (this.#lanes.has(e.buffer)) {
+        if (this.#vectors.has(e.buffer)) {
           const at = offset(e.buffer, e.index);
           return this.#varies(at) ? perLane() : `${this.#buffer(e.buffer)}[${this.#expr(at, one)}]`;
         }
         const storage = storageOf(e.buffer);
         if (!this.#contiguous(e)) return perLane();
-        const whole = `ld_${storage}_8(${this.#address(e, one)})`;
+        const whole = `ld_${storage}_${w}(${this.#address(e, one)})`;
         if (!e.inside) return whole;
-        if (!this.#varies(e.inside)) return `(${this.#expr(e.inside, one)} ? ${whole} : (${type}){})`;
+        if (!this.#varies(e.inside)) return `(${this.#expr(e.inside, one)} ? ${whole} : (${this.#type(e.type)}){})`;
         const guard = this.naming(`g${this.#fresh++}_`);
         const each = `ld_${storage}_1(${this.#address(e, lane)})`;
-        const lanes = `LANES8(${type}, ${guard}[l_] ? ${e.type === "bool" ? `-(int32_t)${each}` : each} : 0)`;
-        return `({ const i32x8 ${guard} = ${this.#expr(e.inside, eight)}; all8(${guard}) ? ${whole} : ${lanes}; })`;
+        const lanes = this.#lanes(e.type, false, `${this.#laneOf(guard, "bool")} ? ${each} : 0`);
+        return `({ const b${w} ${guard} = ${this.#expr(e.inside, vector)}; all${w}(${guard}) ? ${whole} : ${lanes}; })`;
       }
       case "call": {
         if (this.#wide(e) || e.args.some((a) => this.#wide(a))) return perLane();
-        return this.#call(e, eight);
+        return this.#call(e, vector);
       }
       case "random":
         if (e.extend.some((x) => this.#varies(x)) || this.#wide(e.counter)) return perLane();
-        return `rand_${e.draw}8(${this.#key(e, one)}, ${this.#expr(e.counter, eight)})`;
+        return `rand_${e.draw}${w}(${this.#key(e, one)}, ${this.#expr(e.counter, vector)})`;
     }
   }
   /** The address advances by one element with the vector loop. */
@@ -322,12 +336,12 @@ class Printer {
     for (const s of body) this.#stmt(s);
   }
   #declare(name: string, value: Expr, mutable: boolean) {
-    const vector = this.#vector !== undefined && (mutable || this.#varies(value));
+    const varies = this.#vector !== undefined && (mutable || this.#varies(value));
     const wide = this.#wide(value);
     if (value.type === "int") this.#ranges.set(name, mutable ? { lo: -(2 ** 31), hi: 2 ** 31 - 1 } : this.#interval(value));
-    const type = vector ? (wide ? "i64x8" : vectorType[value.type]) : value.type === "real" ? "float" : wide ? "int64_t" : "int32_t";
-    this.#line(`${mutable ? "" : "const "}${type} ${this.naming(name)} = ${this.#expr(value, vector ? eight : one)};`);
-    this.#hold(name, value.type, wide, vector);
+    const type = varies ? (wide ? `i64x${this.#width}` : this.#type(value.type)) : value.type === "real" ? "float" : wide ? "int64_t" : "int32_t";
+    this.#line(`${mutable ? "" : "const "}${type} ${this.naming(name)} = ${this.#expr(value, varies ? vector : one)};`);
+    this.#hold(name, value.type, wide, varies);
   }
   #stmt(s: Stmt) {
     switch (s.s) {
@@ -336,7 +350,7 @@ class Printer {
       case "var":
         return this.#declare(s.name, s.value, true);
       case "set":
-        return this.#line(`${this.naming(s.name)} = ${this.#expr(s.value, this.#held.get(s.name)?.varying ? eight : one)};`);
+        return this.#line(`${this.naming(s.name)} = ${this.#expr(s.value, this.#held.get(s.name)?.varying ? vector : one)};`);
       case "alloc":
         return this.#alloc(s.buffer, s.space);
       case "store":
@@ -367,31 +381,32 @@ class Printer {
       this.#line(`${cType(storage)} *restrict ${name} = (${cType(storage)} *)(c->scratch + ${this.#scratch});`);
       this.#scratch += Math.ceil((n * bytesOf(storage)) / 64) * 64;
     } else if (this.#vector !== undefined) {
-      this.#lanes.add(b);
-      this.#line(`${vectorType[b.dtype === "i32" ? "int" : b.dtype === "bool" ? "bool" : "real"]} ${name}[${n}];`);
-    } else this.#line(`${cType(storage)} ${name}[${n}] __attribute__((aligned(32)));`);
+      this.#vectors.add(b);
+      this.#line(`${this.#type(b.dtype === "i32" ? "int" : b.dtype === "bool" ? "bool" : "real")} ${name}[${n}];`);
+    } else this.#line(`${cType(storage)} ${name}[${n}] __attribute__((aligned(64)));`);
   }
   #store(p: Place, value: Expr) {
     const storage = storageOf(p.buffer);
     const at = offset(p.buffer, p.index);
     const as = (mode: Mode) => this.#stored(value, storage, mode);
     if (this.#vector === undefined) return this.#line(`st_${storage}_1(${this.#address(p, one)}, ${as(one)});`);
-    if (this.#lanes.has(p.buffer)) {
-      if (!this.#varies(at)) return this.#line(`${this.#buffer(p.buffer)}[${this.#expr(at, one)}] = ${as(eight)};`);
-      return this.#line(`EACH8(${this.#buffer(p.buffer)}[${this.#expr(at, lane)}][l_] = ${as(lane)});`);
+    if (this.#vectors.has(p.buffer)) {
+      if (!this.#varies(at)) return this.#line(`${this.#buffer(p.buffer)}[${this.#expr(at, one)}] = ${as(vector)};`);
+      const to = `${this.#buffer(p.buffer)}[${this.#expr(at, lane)}]`;
+      return this.#line(`EACH${this.#width}(${storage === "bool" ? `put${this.#width}(${to}, ${as(lane)})` : `${to}[l_] = ${as(lane)}`});`);
     }
-    if (this.#contiguous(p)) return this.#line(`st_${storage}_8(${this.#address(p, one)}, ${as(eight)});`);
+    if (this.#contiguous(p)) return this.#line(`st_${storage}_${this.#width}(${this.#address(p, one)}, ${as(vector)});`);
     const name = this.naming(`s${this.#fresh++}_`);
-    const type = storage === "i32" || storage === "bool" ? "i32x8" : "f32x8";
-    const element = storage === "bool" ? `-${name}[l_]` : `${name}[l_]`;
-    this.#line(`{ const ${type} ${name} = ${as(eight)}; EACH8(st_${storage}_1(${this.#address(p, lane)}, ${element})); }`);
+    const type: Type = storage === "i32" ? "int" : storage === "bool" ? "bool" : "real";
+    const each = `st_${storage}_1(${this.#address(p, lane)}, ${this.#laneOf(name, type)})`;
+    this.#line(`{ const ${this.#type(type)} ${name} = ${as(vector)}; EACH${this.#width}(${each}); }`);
   }
   /** A value converted to what its memory holds: ints for i32, conditions for bool, reals otherwise. */
   #stored(value: Expr, storage: Storage, mode: Mode): string {
     const to: Type = storage === "i32" ? "int" : storage === "bool" ? "bool" : "real";
     const code = this.#expr(value, mode);
     if (value.type === to) return code;
-    const form: Form = { suffix: mode.kind === "eight" ? "8" : "1", of: value.type };
+    const form: Form = { suffix: mode.kind === "vector" ? this.#width : "1", of: value.type };
     return spelling[to === "int" ? "toI32" : to === "bool" ? "toBool" : "toReal"](form, code);
   }
   #instruction(instruction: Instruction, places: readonly Place[], ints: readonly Expr[]): string {
@@ -449,26 +464,29 @@ class Printer {
     const trip = sub(s.to, s.from);
     const length = linear(trip);
     const count = length.of.size === 0 ? length.constant : undefined;
-    const body = (lanes: boolean) => () => {
-      if (lanes) {
+    const body = (width?: Width) => () => {
+      if (width) {
         this.#vector = s.v;
+        this.#width = width;
         this.#varying = new Map();
       }
       this.#body(s.body);
-      if (lanes) {
+      if (width) {
         this.#vector = undefined;
         this.#varying = new Map();
-        this.#lanes.clear();
+        this.#vectors.clear();
       }
     };
-    if (count !== undefined && count < 8) return this.#inBlock(`for (int32_t ${v} = ${start}; ${v} < ${end}; ${v}++) {`, body(false));
+    if (count !== undefined && count < 8) return this.#inBlock(`for (int32_t ${v} = ${start}; ${v} < ${end}; ${v}++) {`, body());
     this.#inBlock("{", () => {
       this.#line(`int32_t ${v} = ${start};`);
-      if (count === 8) return body(true)();
+      if (count === 8) return body("8")();
       if (count === undefined) this.#line(`const int32_t ${bound} = ${end};`);
       const last = count === undefined ? bound : end;
-      this.#inBlock(`for (; ${v} + 8 <= ${last}; ${v} += 8) {`, body(true));
-      if (count === undefined || count % 8 !== 0) this.#inBlock(`for (; ${v} < ${last}; ${v}++) {`, body(false));
+      const loop = (n: string, width?: Width) => this.#inBlock(`for (; ${v} + ${n} <= ${last}; ${v} += ${n}) {`, body(width));
+      if (count === undefined || count >= 16) loop("WIDTH", "W");
+      if (count !== undefined && count % 16 >= 8) loop("8", "8");
+      if (count === undefined || count % 8 !== 0) this.#inBlock(`for (; ${v} < ${last}; ${v}++) {`, body());
     });
   }
   /** Control flow must be the same in all lanes, and nothing inside may be divided again. */

@@ -1,10 +1,11 @@
-// How C spells each primitive, for one number (suffix 1), for eight (8) and for one int64 (l). The record is total: a
+// How C spells each primitive, for one number (suffix 1), for eight (8), for as many as the machine has lanes (W) and for
+// one int64 (l). The record is total: a
 // new primitive does not compile until it has a row. Arguments arrive converted to one operand type (`of`).
 import type { Primitive } from "../../../dsl/primitives.js";
 import type { Type } from "../../lower/expr.js";
 
 export interface Form {
-  readonly suffix: "1" | "8" | "l";
+  readonly suffix: "1" | "8" | "W" | "l";
   /** What the arguments are. */
   readonly of: Type;
 }
@@ -22,6 +23,12 @@ const byType =
   (real: Spelling, int: Spelling, bool: Spelling = int): Spelling =>
   (form, ...args) =>
     (form.of === "real" ? real : form.of === "int" ? int : bool)(form, ...args);
+const isVector = ({ suffix }: Form) => suffix === "8" || suffix === "W";
+/** Conditions of vectors are compared by name: of sixteen lanes they are bits of a mask. */
+const comparison =
+  (name: string, op: string): Spelling =>
+  (form, ...args) =>
+    (isVector(form) ? named(`${form.of === "real" ? "" : form.of === "int" ? "i" : "b"}${name}`) : infix(op))(form, ...args);
 const itself: Spelling = (_, a) => a as string;
 const power = (s: string | undefined) => {
   const n = Number(s);
@@ -39,7 +46,7 @@ export const spelling: { readonly [P in Primitive | "idiv" | "imod"]: Spelling }
   min: byType(named("min"), named("imin")),
   max: byType(named("max"), named("imax")),
   abs: byType(named("abs"), (form, a) => named("imax")(form, a as string, `(-${a})`)),
-  sign: byType(named("sign"), ({ suffix }, a) => (suffix === "8" ? `((${a} < 0) - (${a} > 0))` : `((${a} > 0) - (${a} < 0))`)),
+  sign: byType(named("sign"), (form, a) => (isVector(form) ? `((${a} < 0) - (${a} > 0))` : `((${a} > 0) - (${a} < 0))`)),
   floor: byType(named("floor"), itself),
   ceil: byType(named("ceil"), itself),
   round: byType(named("round"), itself),
@@ -68,29 +75,30 @@ export const spelling: { readonly [P in Primitive | "idiv" | "imod"]: Spelling }
   hypot: named("m_hypot"),
   recip0: named("recip0"),
   fma: byType(named("fma"), (_, a, b, c) => `(${a} * ${b} + ${c})`),
-  lt: infix("<"),
-  le: infix("<="),
-  gt: infix(">"),
-  ge: infix(">="),
-  eq: infix("=="),
-  ne: infix("!="),
+  lt: comparison("lt", "<"),
+  le: comparison("le", "<="),
+  gt: comparison("gt", ">"),
+  ge: comparison("ge", ">="),
+  eq: comparison("eq", "=="),
+  ne: comparison("ne", "!="),
   and: infix("&"),
   or: infix("|"),
-  not: ({ suffix }, a) => (suffix === "8" ? `(~${a})` : `(!${a})`),
+  not: (form, a) => (isVector(form) ? named("not")(form, a as string) : `(!${a})`),
   select: byType(named("sel"), named("seli"), named("selb")),
   toF32: itself,
   toBf16: ({ suffix }, a) => `bf16_value${suffix}(bf16_bits${suffix}(${a}))`,
   toF16: ({ suffix }, a) => `f16_value${suffix}(f16_bits${suffix}(${a}))`,
-  toI32: byType(named("f_to_i"), itself, ({ suffix }, a) => (suffix === "8" ? `(-${a})` : (a as string))),
+  toI32: byType(named("f_to_i"), itself, (form, a) => (isVector(form) ? named("ib")(form, a as string) : (a as string))),
   toBool: byType(
-    (_, a) => `((${a} != 0.0f) & (${a} == ${a}))`,
-    (_, a) => `(${a} != 0)`,
+    (form, a) =>
+      isVector(form) ? `(ne${form.suffix}(${a}, K${form.suffix}(0.0f)) & eq${form.suffix}(${a}, ${a}))` : `((${a} != 0.0f) & (${a} == ${a}))`,
+    (form, a) => (isVector(form) ? `ine${form.suffix}(${a}, KI${form.suffix}(0))` : `(${a} != 0)`),
     itself,
   ),
   toReal: byType(
     itself,
     ({ suffix }, a) => (suffix === "l" ? `(float)${a}` : `to_f${suffix}(${a})`),
-    ({ suffix }, a) => (suffix === "8" ? `to_f8(-${a})` : `to_f1(${a})`),
+    (form, a) => (isVector(form) ? `to_f${form.suffix}(${named("ib")(form, a as string)})` : `to_f1(${a})`),
   ),
   idiv: (form, a, b) => (power(b) !== undefined ? `(${a} >> ${power(b)})` : named("idiv")(form, a as string, b as string)),
   imod: (form, a, b) => (power(b) !== undefined ? `(${a} & ${Number(b) - 1})` : `(${a} - ${b} * ${named("idiv")(form, a as string, b as string)})`),
