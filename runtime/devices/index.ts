@@ -1,7 +1,8 @@
 // The devices by name: one line each.
-import { type Either, isLeft, right } from "fp-ts/lib/Either.js";
+import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import { type Backend, compiledBackend, oracleBackend } from "../backend.js";
-import type { DeviceError } from "../errors.js";
+import { DeviceError } from "../errors.js";
+import type { TuneOptions } from "../tune.js";
 import { createGpujs } from "./gpujs/index.js";
 import { createNative } from "./native/index.js";
 
@@ -10,18 +11,30 @@ export interface DeviceOptions {
   readonly cacheDir?: string | undefined;
   /** One line for the user, where something falls short of what was asked for. */
   readonly notice?: ((line: string) => void) | undefined;
+  /** Measure how kernels are best blocked and divided on this machine before a program is compiled, and use what was found so
+   *  before; the results are the same to the bit. native alone. */
+  readonly tune?: boolean | TuneOptions | undefined;
 }
 type Open = (o: DeviceOptions) => Promise<Either<DeviceError, Backend>>;
+const untuned = (device: string, o: DeviceOptions): Either<DeviceError, undefined> =>
+  o.tune
+    ? left(new DeviceError({ kind: "BadOption", option: "tune", value: device, expected: "native: the only device that is tuned" }))
+    : right(undefined);
 
 export const devices = {
   native: async (o) => {
-    const d = await createNative(o);
+    const d = await createNative({ ...o, tune: o.tune === true ? {} : o.tune || undefined });
     return isLeft(d) ? d : right(compiledBackend(d.right, d.right.threads));
   },
-  gpujs: async () => {
+  gpujs: async (o) => {
+    const asked = untuned("gpujs", o);
+    if (isLeft(asked)) return asked;
     const d = await createGpujs();
     return isLeft(d) ? d : right(compiledBackend(d.right, 1));
   },
-  js: async () => right(oracleBackend()),
+  js: async (o) => {
+    const asked = untuned("js", o);
+    return isLeft(asked) ? asked : right(oracleBackend());
+  },
 } as const satisfies Readonly<Record<string, Open>>;
 export type DeviceName = keyof typeof devices;

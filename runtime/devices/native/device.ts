@@ -2,6 +2,7 @@
 // executable its inputs, outputs, tables and one arena, allocated when it first runs. Work is queued, one run at a time,
 // since the threads are shared; what is disposed is freed after the work that was asked for before.
 import * as E from "fp-ts/lib/Either.js";
+import type { Choices } from "../../../compiler/loop/choices.js";
 import type { Buffer } from "../../../compiler/lower/expr.js";
 import { elements } from "../../../compiler/lower/expr.js";
 import type { Plan } from "../../../compiler/plan.js";
@@ -15,6 +16,7 @@ import { FILL_BYTES } from "./fill-source.js";
 import { type FolderOptions, openFolder } from "./folder.js";
 import { type Address, type Library, load } from "./load.js";
 import { type Allocation, loadNative, type Native, type Pool, threadCount } from "./pool.js";
+import type { Bench } from "./stopwatch.js";
 import { findToolchain, type Toolchain, withFlags } from "./toolchain.js";
 
 /** What the C target makes of a plan. The entry has the signature of `Entry` in pool-source.ts; no unit keeps mutable
@@ -28,7 +30,7 @@ export interface CArtifact {
   /** Beside the toolchain's own. */
   readonly flags?: readonly string[];
 }
-export type EmitC = (plan: Plan) => E.Either<Error, CArtifact>;
+export type EmitC = (plan: Plan, choices: Choices) => E.Either<Error, CArtifact>;
 
 export interface NativeOptions {
   /** Else MALLARD_THREADS, else one a core. */
@@ -331,6 +333,7 @@ class CpuDevice implements NativeDevice {
     readonly toolchain: Toolchain,
     readonly cacheFolder: string,
     readonly emit: EmitC,
+    readonly choose: Choose,
     readonly notice: (line: string) => void,
   ) {
     this.#context = {
@@ -358,7 +361,11 @@ class CpuDevice implements NativeDevice {
   }
   async compile(plan: Plan): Promise<Executable> {
     this.#check();
-    const artifact = right(this.emit(plan));
+    const { native, pool, queue } = this.#context;
+    const lent = { native, pool, toolchain: this.toolchain, folder: this.cacheFolder };
+    const choices = right(await this.choose(plan, { ...lent, alone: (job) => queue.add(job) }));
+    this.#check(); // disposed while others ran
+    const artifact = right(this.emit(plan, choices));
     const opened = right(await obtain(this.cacheFolder, withFlags(this.toolchain, artifact.flags ?? []), artifact.units));
     if (opened.refused) this.notice(`kernel cache: ${opened.refused.path} ${opened.refused.reason}: not used, compiled again`);
     const library = right(load(opened.library));
@@ -378,8 +385,16 @@ class CpuDevice implements NativeDevice {
   }
 }
 
+/** What a program's kernels have beside their recipes' choices, found with what the device lends. */
+export type Choose = (plan: Plan, bench: Bench) => Promise<E.Either<DeviceError, Choices>>;
+const recipesAlone: Choose = async () => E.right(new Map());
+
 /** A native device whose programs `emit` prints; Left says why there is none here. */
-export async function createNativeWith(emit: EmitC, options: NativeOptions = {}): Promise<E.Either<DeviceError, NativeDevice>> {
+export async function createNativeWith(
+  emit: EmitC,
+  options: NativeOptions = {},
+  choose: Choose = recipesAlone,
+): Promise<E.Either<DeviceError, NativeDevice>> {
   const notice = options.notice ?? ((line: string) => process.stderr.write(`${line}\n`));
   const threads = threadCount(options.threads);
   if (E.isLeft(threads)) return threads;
@@ -394,5 +409,5 @@ export async function createNativeWith(emit: EmitC, options: NativeOptions = {})
   if (refused) notice(`kernel cache: ${refused.path} ${refused.reason}: not used, compiled again`);
   const pool = native.pool(threads.right);
   if (E.isLeft(pool)) return pool;
-  return E.right(new CpuDevice(native, pool.right, tool.right, folder.right.path, emit, notice));
+  return E.right(new CpuDevice(native, pool.right, tool.right, folder.right.path, emit, choose, notice));
 }
