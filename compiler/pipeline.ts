@@ -2,6 +2,7 @@
 //
 //   read       arrows become scalar expressions (capture)
 //   rates      learning-rate factors, certificates and budgets are derived from the labelled logits
+//   round      what the forward pass keeps is rounded to the program's storage of activations
 //   split      folds over an author's tuple monoid become folds by components
 //   shifts     what is subtracted in an exponent has no gradient where nothing depends on it
 //   reassociate
@@ -14,12 +15,14 @@
 //
 // The oracle stops at `grad`, and leaves out what only prepares for fusion: it executes the graph as the author wrote it.
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
+import type { Storage } from "../dsl/model.js";
 import type { Node } from "../dsl/node.js";
 import type { CaptureOptions } from "./capture/capture.js";
 import { expandBounds } from "./graph/bound.js";
 import type { PassError } from "./graph/error.js";
 import { expandGrads } from "./graph/grad.js";
 import { splitMonoids } from "./graph/monoids.js";
+import { roundKept } from "./graph/precision.js";
 import { expandRates } from "./graph/rates.js";
 import { follow, read } from "./graph/read.js";
 import { reassociate } from "./graph/reassociate.js";
@@ -37,7 +40,7 @@ export interface Graph {
   readonly originals: ReadonlyMap<Node, Original>;
 }
 export interface Pass {
-  readonly name: "read" | "rates" | "split" | "shifts" | "reassociate" | "grad" | "simplify" | "sink" | "unnest";
+  readonly name: "read" | "rates" | "round" | "split" | "shifts" | "reassociate" | "grad" | "simplify" | "sink" | "unnest";
   readonly run: (g: Graph) => Either<readonly PassError[], Graph>;
   /** What holds of its result, and of all later ones. */
   readonly establishes: Stage;
@@ -57,9 +60,10 @@ const derived = (g: Graph): Either<readonly PassError[], Graph> => {
 /** Nothing is executed as it was written any more. */
 const rewritten = ({ roots }: { readonly roots: readonly Node[] }): Either<readonly PassError[], Graph> => right({ roots, originals: new Map() });
 
-export const passes = (options: CaptureOptions = {}): readonly Pass[] => [
+export const passes = (options: CaptureOptions = {}, compute: Storage = "f32"): readonly Pass[] => [
   { name: "read", run: (g) => read(g.roots, options), establishes: { read: true } },
   { name: "rates", run: derived, establishes: {} },
+  { name: "round", run: (g) => rebuilt(g, right(roundKept(g.roots, compute))), establishes: {} },
   { name: "split", run: (g) => rewritten(splitMonoids(g.roots)), establishes: {}, fusion: true },
   { name: "shifts", run: (g) => rewritten(shifts(g.roots)), establishes: {}, fusion: true },
   { name: "reassociate", run: (g) => rewritten(reassociate(g.roots)), establishes: {}, fusion: true },
@@ -72,12 +76,17 @@ export const passes = (options: CaptureOptions = {}): readonly Pass[] => [
 /** Runs the passes up to and including `last`; up to `grad`, those that every target needs, the oracle too. `watch` sees the graph after each: what `explain` prints. */
 export function runGraphPasses(
   roots: readonly Node[],
-  o: { readonly last?: Pass["name"]; readonly capture?: CaptureOptions; readonly watch?: (pass: string, g: Graph) => void } = {},
+  o: {
+    readonly last?: Pass["name"];
+    readonly capture?: CaptureOptions;
+    readonly compute?: Storage;
+    readonly watch?: (pass: string, g: Graph) => void;
+  } = {},
 ): Either<readonly PassError[], Graph> {
   let g: Graph = { roots, originals: new Map() };
   let holds: Stage = {};
   verify(g.roots, holds);
-  for (const pass of passes(o.capture)) {
+  for (const pass of passes(o.capture, o.compute)) {
     if (pass.fusion && o.last === "grad") continue;
     const out = pass.run(g);
     if (isLeft(out)) return out;

@@ -26,7 +26,20 @@ export { bools, type Formula, formula, type Inputs, ints, type Result, type Spec
 export { bounded, boundOf, find, label } from "./label.js";
 export { constant, grid, input, type Key, keys, normal, size, sizes, uniform, upTo } from "./leaves.js";
 export { type Captured, map } from "./map.js";
-export { gain, type Init, type Model, model, type Param, type Params, type Parts, type Run, weight, withTraining } from "./model.js";
+export {
+  gain,
+  type Init,
+  type Model,
+  model,
+  type Param,
+  type Params,
+  type Parts,
+  type Run,
+  type Storage,
+  weight,
+  withStorage,
+  withTraining,
+} from "./model.js";
 export { deriveRates, type RateOptions } from "./rates.js";
 export { repeat } from "./repeat.js";
 export { adjusted, apart, pace, pointwise, type Rule, rule, type Schedule, type StepBound, type StepSize, type StepSlice } from "./rule.js";

@@ -4,7 +4,7 @@ import * as build from "./build.js";
 import { ArgumentError, AxisError, quote } from "./errors.js";
 import { applied, type Fitting, type Formula, type Given, type Inputs, type Lift, type Opened, type Result, read, type Specs } from "./formula.js";
 import { type Key, keys } from "./leaves.js";
-import type { Node, ParamInfo, Shape } from "./node.js";
+import type { DType, Node, ParamInfo, Shape } from "./node.js";
 import { iterate, Repetition } from "./repeat.js";
 import { scope, within } from "./scope.js";
 import { agree, describe, fresh, handle, isNode, names, need, nodeOf, shapeOf } from "./tensor.js";
@@ -84,6 +84,16 @@ export function model<const P extends Parts, const I extends Inputs, O extends R
 export function withTraining<P, I, O>(m: Model<P, I, O>, key: Key = keys("train")): Model<P, I, O> {
   return handle(definition("withTraining", m).running({ key, train: true }));
 }
+/** What floats lie in memory as. Arithmetic is f32 whatever the storage. */
+export const storages = ["f32", "bf16", "f16"] as const satisfies readonly DType[];
+export type Storage = (typeof storages)[number];
+/** The same model, its weights kept in memory as `dtype`: they are rounded (to nearest, ties to even) whenever they are
+ *  written, and read as they are. Parameters of its own, of the same paths. */
+export function withStorage<P, I, O>(m: Model<P, I, O>, dtype: Storage): Model<P, I, O> {
+  if (!storages.includes(dtype))
+    throw new ArgumentError(`withStorage: ${quote([String(dtype)])} is no storage of weights`, `there are ${quote(storages)}`);
+  return handle(definition("withStorage", m).storing(dtype));
+}
 
 // ── at run time ──────────────────────────────────────────────────────────────────────────────────────
 type Values = Readonly<Record<string, unknown>>;
@@ -100,11 +110,12 @@ class Definition {
     readonly body: Body,
     readonly run: Run,
     readonly origin?: Definition,
+    readonly storage: Storage = "f32",
   ) {}
   /** Made once: two readings are the same leaves. */
   get params(): unknown {
     if (this.origin) return this.origin.params;
-    this.#params ??= leaves(this.parts, "", {});
+    this.#params ??= leaves(this.parts, "", {}, this.storage);
     return this.#params;
   }
   get bound(): unknown {
@@ -115,7 +126,10 @@ class Definition {
     return (w: unknown, x: unknown) => apply(this, w, { ...this.run, path: scope().path }, x);
   }
   running(run: Run): Definition {
-    return new Definition(this.parts, this.inputs, this.specs, this.body, run, this.origin ?? this);
+    return new Definition(this.parts, this.inputs, this.specs, this.body, run, this.origin ?? this, this.storage);
+  }
+  storing(storage: Storage): Definition {
+    return storage === this.storage ? this : new Definition(this.parts, this.inputs, this.specs, this.body, this.run, undefined, storage);
   }
 }
 const definition = (what: string, m: unknown): Definition => {
@@ -133,21 +147,22 @@ function checkPart(key: string, part: unknown): void {
 }
 
 /** The tree of parameter leaves below these parts. */
-function leaves(parts: Values, path: string, layers: Shape): unknown {
+function leaves(parts: Values, path: string, layers: Shape, storage: Storage): unknown {
   const below = (key: string) => (path === "" ? key : `${path}.${key}`);
   return Object.fromEntries(
     Object.entries(parts).map(([key, part]) => {
       if (part instanceof Declared) {
         fresh(`model: weight "${below(key)}"`, layers, names(part.param));
         const info: ParamInfo = { from: part.from, to: part.to, init: part.init, stacked: names(layers) };
-        return [key, build.leaf("param", below(key), { ...layers, ...part.param }, "f32", info)];
+        return [key, build.leaf("param", below(key), { ...layers, ...part.param }, storage, info)];
       }
-      if (part instanceof Definition) return [key, leaves(part.parts, below(key), layers)];
+      if (part instanceof Definition) return [key, leaves(part.parts, below(key), layers, storage)];
       if (part instanceof Repetition) {
         fresh(`model: the layers of "${below(key)}"`, layers, [key]);
-        return [key, new Layers(key, part.count, leaves(definition("model", part.part).parts, `${below(key)}.*`, { ...layers, [key]: part.count }))];
+        const one = leaves(definition("model", part.part).parts, `${below(key)}.*`, { ...layers, [key]: part.count }, storage);
+        return [key, new Layers(key, part.count, one)];
       }
-      return [key, (part as readonly Definition[]).map((p, i) => leaves(p.parts, `${below(key)}.${i}`, layers))]; // checkPart
+      return [key, (part as readonly Definition[]).map((p, i) => leaves(p.parts, `${below(key)}.${i}`, layers, storage))]; // checkPart
     }),
   );
 }

@@ -70,7 +70,10 @@ export interface Passed {
 export function passed(given: Given, last?: "grad"): Either<CompileError, Passed> {
   const { compute = "f32", ...whole } = given;
   // State is rounded where it is written, and that is said: the oracle has no memory that would round by itself.
-  const p: Program = { ...whole, updates: whole.updates.map(({ leaf, value }) => ({ leaf, value: isFloat(leaf) && isFloat(value) ? cast(value, leaf.dtype) : value })) };
+  const p: Program = {
+    ...whole,
+    updates: whole.updates.map(({ leaf, value }) => ({ leaf, value: isFloat(leaf) && isFloat(value) ? cast(value, leaf.dtype) : value })),
+  };
   const names = Object.keys(p.outputs);
   const graph = runGraphPasses([...Object.values(p.outputs), ...p.updates.map((u) => u.value)], last ? { last, compute } : { compute });
   if (isLeft(graph)) return left(new CompileError(graph.left));

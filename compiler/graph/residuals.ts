@@ -5,13 +5,16 @@
 // is computed from and cheap to have again: its contraction is short, or it is very much larger. Scores are larger than
 // queries and keys, so an attention's T×T values are computed again; a feed-forward layer's are kept. What is made of scores
 // and has both their sides (prefix sums of them, heads mixed) goes with them: kept, it would be as large. Results of inner
-// loops are always kept: a loop is never run twice.
+// loops are always kept: a loop is never run twice. What is rounded to half the width is kept rounded, where what it is made of
+// would be kept, and none of that is larger.
 
 import { argsOf, type Node, UpTo } from "../../dsl/node.js";
 import { factorsOf } from "./factors.js";
 import { isLoopNode } from "./walk.js";
 
 export const elementsOf = (n: Node): number => Object.values(n.axes).reduce<number>((p, e) => p * (e instanceof UpTo ? e.max : e), 1);
+/** A rounding to a storage format of half the width. */
+const isHalving = (n: Node): boolean => n.op === "cast" && (n.dtype === "bf16" || n.dtype === "f16") && n.args[0].dtype === "f32";
 export const isPointwise = (n: Node): boolean =>
   n.op === "map" || n.op === "view" || n.op === "cast" || n.op === "label" || n.op === "stop" || n.op === "constant" || n.op === "random";
 
@@ -78,7 +81,15 @@ function own(n: Node, parts: readonly Node[]): readonly string[] {
   return parts.map((s) => known.get(s) as readonly string[]).find(has) ?? [];
 }
 
+/** A halved value stands for the one fold that it is made of. */
+function isKeptHalved(n: Node): boolean {
+  const sources = [...sourcesOf(n)];
+  const whole = sources.filter((s) => elementsOf(s) >= elementsOf(n));
+  const [only] = whole;
+  return whole.length === 1 && only?.op === "fold" && elementsOf(only) === elementsOf(n) && isKept(only);
+}
 export function isKept(n: Node): boolean {
+  if (isHalving(n)) return isKeptHalved(n);
   if (isPointwise(n)) return false;
   if (isLoopNode(n) || n.op === "leaf") return true;
   if (sidesOf(n).length > 0) return false;

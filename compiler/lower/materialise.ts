@@ -124,6 +124,9 @@ export function materialise(
 
   const product = contractionOperands(r, users, stored, tiled);
   const evaluations = new Map<Node, number>();
+  // A weight and the master copy that it is rounded from are written by one kernel, from one evaluation.
+  const written = new Set(sinks);
+  const isRounded = (n: Node) => n.op === "cast" && written.has(n) && written.has(n.args[0]);
   for (const n of sinks) evaluations.set(n, (evaluations.get(n) ?? 0) + sizeOf(n));
   const count = (n: Node, by: Node, times: number) => {
     let t = times;
@@ -157,7 +160,7 @@ export function materialise(
     }
     const isStored = stored.has(n);
     for (const a of readBy(n, r)) {
-      if (product.inner.has(n)) continue; // counted through the fold
+      if (product.inner.has(n) || isRounded(n)) continue; // counted through the fold, or with its own sink
       if (never(n)) {
         // A loop's start is copied once; a slice stands for what it is a slice of.
         count(a, n, n.op === "leaf" && r.owner.get(n)?.slices.includes(n) ? e : sizeOf(a));
