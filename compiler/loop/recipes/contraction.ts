@@ -8,6 +8,12 @@ import { maxCount } from "../spans.js";
 /** Of L2, the share of b's panels (the rest of the traffic goes by) and of a's rows. */
 const B_SHARE = 1;
 const A_SHARE = 3 / 16;
+/** Columns up to which rows are better read where they are than packed first. Rows 4 KiB apart fall on one another in L1, and
+ *  where rows lie side by side, k far apart, a step along k reads part of a line. */
+const mostInPlace = (a: { readonly row: number; readonly k: number }): number =>
+  a.k !== 1 ? 1024 : (a.row * 4) % L1_WAY === 0 ? 1024 : Number.POSITIVE_INFINITY;
+/** Bytes after which addresses meet in the same set of L1, on all of today's x86 and most ARM cores. */
+const L1_WAY = 4096;
 const multiple = (n: number, of: number) => Math.max(1, Math.floor(n / of)) * of;
 
 export function schedule(p: Product, limits: Limits): ContractionSchedule {
@@ -15,16 +21,19 @@ export function schedule(p: Product, limits: Limits): ContractionSchedule {
   const [rows, columns] = [maxCount(p.m), maxCount(p.n)];
   const direct = plain(p.a, p.m, p.k);
   const b = plain(p.b, p.n, p.k);
-  const aInPlace = direct !== undefined && columns <= 1024;
+  const aInPlace = direct !== undefined && columns <= mostInPlace(direct);
   const panel = panelOf(p);
+  const rowBlock = multiple(floats * A_SHARE, ROWS);
+  const cInPlace = plainStore(p) !== undefined;
   return {
     panel,
-    rowBlock: multiple(floats * A_SHARE, ROWS),
+    rowBlock,
     columnBlock: Math.min(multiple(floats * B_SHARE, panel), Math.max(1, Math.ceil(columns / panel)) * panel),
-    rowGroup: 5 * multiple(floats * A_SHARE, ROWS),
+    // Each group packs b anew: one group, unless partial sums need memory.
+    rowGroup: cInPlace ? Math.max(1, Math.ceil(rows / rowBlock)) * rowBlock : 5 * rowBlock,
     divide: (aInPlace ? columns >= 128 : columns > rows) ? "columns" : "rows",
     aInPlace,
     bInPlace: b !== undefined && b.row === 1 && rows <= 24,
-    cInPlace: plainStore(p) !== undefined,
+    cInPlace,
   };
 }
