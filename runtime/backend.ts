@@ -3,10 +3,12 @@
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import { showCaptureError } from "../compiler/capture/error.js";
 import { GraphError, type PassError } from "../compiler/graph/error.js";
+import { type Identity, identityOf } from "../compiler/graph/identity.js";
 import type { IncrementalError } from "../compiler/graph/incremental.js";
 import { type Kept, keep } from "../compiler/graph/kept.js";
 import { order } from "../compiler/graph/walk.js";
 import { type LowerError, lower, type Program } from "../compiler/lower/lower.js";
+import type { Step } from "../compiler/lower/nest.js";
 import { type Graph, runGraphPasses } from "../compiler/pipeline.js";
 import type { Plan } from "../compiler/plan.js";
 import { cast, showShape } from "../dsl/build.js";
@@ -16,9 +18,10 @@ import type { Storage } from "../dsl/model.js";
 import { type DType, type Leaf, type Node, UpTo } from "../dsl/node.js";
 import { placesOf } from "../dsl/places.js";
 import { evaluate } from "../dsl/primitives.js";
-import type { Device, DeviceState, Executable, HostArray, StateSpec } from "./device.js";
+import type { Device, DeviceState, Executable, HostArray, ProgramStore, StateSpec } from "./device.js";
 import { evaluator } from "./devices/js/oracle.js";
 import { DeviceError } from "./errors.js";
+import { decode, encode, type Recalled } from "./image.js";
 import { profiled, unmeasured } from "./profile.js";
 
 type Fault = PassError | LowerError | IncrementalError;
@@ -45,9 +48,11 @@ export interface Compiled {
   readonly state: readonly Leaf[];
   /** The lowered program; the oracle has none. */
   readonly plan: Plan | undefined;
+  /** How many kernels a run calls. */
+  readonly kernels: number;
   /** Values of weights that the program reads in their place and brings up to date as it moves them, and what computes
    *  them from the weights as they are. */
-  readonly kept?: { readonly values: readonly Kept[]; readonly refresh: Executable };
+  readonly kept?: { readonly values: readonly Pick<Kept, "leaf" | "weight">[]; readonly refresh: Executable };
 }
 /** A program, and what its forward pass keeps activations as (compiler/graph/precision.ts). */
 export type Given = Program & { readonly compute?: Storage };
@@ -103,24 +108,89 @@ const ungiven = (n: Leaf): GraphError =>
   );
 const leavesBelow = (roots: readonly Node[]): readonly Leaf[] => order(roots).filter((n): n is Leaf => n.op === "leaf");
 
+/** A program's plans: its own, and the one that computes its kept values. */
+interface Lowered extends Pick<Passed, "state" | "kept"> {
+  readonly plan: Plan;
+  readonly refresh: Plan | undefined;
+}
+function lowered(program: Given, tiles: boolean): Either<CompileError, Lowered> {
+  const p = passed(program);
+  if (isLeft(p)) return p;
+  const plan = lower(p.right.program, { tiles });
+  if (isLeft(plan)) return left(new CompileError([plan.left]));
+  const { state, kept } = p.right;
+  const refresh = kept.length > 0 ? lower({ name: `${program.name}_kept`, inputs: {}, outputs: {}, updates: [], kept }) : undefined;
+  if (refresh && isLeft(refresh)) return left(new CompileError([refresh.left]));
+  return right({ plan: plan.right, refresh: refresh?.right, state, kept });
+}
+
 export const compiledBackend = (device: Device, threads: number): Backend => ({
   name: device.name,
   threads,
   alloc: (state) => device.alloc(state),
   compile: async (program) => {
-    const p = passed(program);
-    if (isLeft(p)) return p;
-    const plan = lower(p.right.program, { tiles: device.tiles });
-    if (isLeft(plan)) return left(new CompileError([plan.left]));
-    const made = program.profile ? profiled(plan.right, device.name, threads) : plan.right;
-    const { state, kept: values } = p.right;
-    const refresh = values.length > 0 ? lower({ name: `${program.name}_kept`, inputs: {}, outputs: {}, updates: [], kept: values }) : undefined;
-    if (refresh && isLeft(refresh)) return left(new CompileError([refresh.left]));
-    const [executable, again] = await Promise.all([device.compile(made), refresh && device.compile(refresh.right)]);
-    return right({ executable, extents: made.extents, state, plan: made, ...(again ? { kept: { values, refresh: again } } : {}) });
+    // A program that measures itself shows its plan in any case.
+    const store = program.profile ? undefined : device.programs;
+    const identity = store && identityOf({ ...program, tiles: device.tiles });
+    const key = identity ? (store?.key(identity.text) ?? null) : null;
+    if (store && identity && key !== null) {
+      const known = recalled(store, key, identity, () => lowered(program, device.tiles));
+      if (known) return right(known);
+    }
+    const made = lowered(program, device.tiles);
+    if (isLeft(made)) return made;
+    const { refresh, state, kept: values } = made.right;
+    const plan = program.profile ? profiled(made.right.plan, device.name, threads) : made.right.plan;
+    const [executable, again] = await Promise.all([device.compile(plan), refresh && device.compile(refresh)]);
+    const kernels = kernelCount(plan.steps);
+    if (store && identity && key !== null && executable.image) {
+      const kept = again?.image ? { values, refresh: again.image } : null;
+      const bytes = encode({ main: executable.image, extents: plan.extents, state, kept, kernels }, identity);
+      if (bytes) store.keep(key, bytes);
+    }
+    return right({ executable, extents: plan.extents, state, plan, kernels, ...(again ? { kept: { values, refresh: again } } : {}) });
   },
   [Symbol.dispose]: () => device[Symbol.dispose](),
 });
+const kernelCount = (steps: readonly Step[]): number => steps.reduce((n, s) => n + (s.step === "loop" ? kernelCount(s.body) : 1), 0);
+
+/** The program as a process before left it. Its plan is made when somebody asks for it. */
+function recalled(store: ProgramStore, key: string, identity: Identity, lower: () => Either<CompileError, Lowered>): Compiled | undefined {
+  const bytes = store.recall(key);
+  if (!bytes) return undefined;
+  let r: Recalled;
+  try {
+    r = decode(bytes, identity);
+  } catch (e) {
+    store.refuse(key, `${key}: ${e instanceof Error ? e.message : String(e)}`);
+    return undefined;
+  }
+  let made: Lowered | undefined;
+  const plans = (): Lowered => {
+    if (made) return made;
+    const again = lower();
+    if (isLeft(again)) throw again.left; // it was compiled before: a defect
+    made = again.right;
+    return made;
+  };
+  const executable = store.open(r.main, () => plans().plan);
+  if (!executable) return undefined;
+  const refresh = r.kept && store.open(r.kept.refresh, () => plans().refresh as Plan); // a program with kept values has one
+  if (r.kept && !refresh) {
+    executable[Symbol.dispose]();
+    return undefined;
+  }
+  return {
+    executable,
+    extents: r.extents,
+    state: r.state,
+    kernels: r.kernels,
+    get plan() {
+      return plans().plan;
+    },
+    ...(r.kept && refresh ? { kept: { values: r.kept.values, refresh } } : {}),
+  };
+}
 
 // ── the oracle ───────────────────────────────────────────────────────────────────────────────────────
 /** Values as a half-width buffer would hold them. All others stay as they are: the oracle's f32 is f64. */
@@ -205,7 +275,7 @@ export const oracleBackend = (): Backend => ({
         last = undefined;
       },
     };
-    return right({ executable, extents, state, plan: undefined });
+    return right({ executable, extents, state, plan: undefined, kernels: 0 });
   },
   [Symbol.dispose]: () => {},
 });

@@ -2,6 +2,7 @@
 import type { Plan } from "../compiler/plan.js";
 import type { DType } from "../dsl/node.js";
 import type { Words } from "../dsl/random.js";
+import type { Image } from "./image.js";
 
 /** Host arrays at the boundary, row-major in the axis order of the expression. bf16 and f16 travel as Float32Array. */
 export type HostArray = Float32Array | Float64Array | Int32Array | Uint8Array;
@@ -31,7 +32,20 @@ export interface Executable {
   ): Promise<Readonly<Record<string, HostArray>>>;
   /** Name and readable source of each kernel. */
   readonly kernels: readonly { readonly name: string; readonly source: string }[];
+  /** What it can be made of again; none where the device keeps no programs. */
+  readonly image?: Image;
   [Symbol.dispose](): void;
+}
+/** Where a device keeps compiled programs from process to process (devices/native/programs.ts). */
+export interface ProgramStore {
+  /** Of a program's identity and all else that its compilation depends on; null: it cannot be kept. */
+  key(identity: string): string | null;
+  recall(key: string): Uint8Array | null;
+  /** What was recalled cannot be used. */
+  refuse(key: string, why: string): void;
+  keep(key: string, bytes: Uint8Array): void;
+  /** `plan`: what it was compiled from, for its kernels' texts, which nobody may ever ask for. null: its code is gone. */
+  open(image: Image, plan: () => Plan): Executable | null;
 }
 export interface Device {
   readonly name: string;
@@ -40,5 +54,7 @@ export interface Device {
   /** Allocates (zeroed) state for these paths. */
   alloc(state: readonly StateSpec[]): Promise<DeviceState>;
   compile(plan: Plan): Promise<Executable>;
+  /** None where programs are not kept. */
+  readonly programs?: ProgramStore | undefined;
   [Symbol.dispose](): void;
 }

@@ -4,6 +4,8 @@
 // another program) leave the value behind, and it is computed anew before it is read.
 import type { Kept } from "../compiler/graph/kept.js";
 
+type Value = Pick<Kept, "leaf" | "weight">;
+
 export class Freshness {
   readonly #versions = new Map<string, number>();
   /** By the kept value's path: the version of its weight. */
@@ -14,16 +16,16 @@ export class Freshness {
     this.#versions.set(path, this.#version(path) + 1);
     this.#made.delete(path);
   }
-  fresh(values: readonly Kept[]): boolean {
+  fresh(values: readonly Value[]): boolean {
     return values.every((k) => this.#made.get(k.leaf.name) === this.#version(k.weight.name));
   }
   /** A program that writes `moved` has these values right before its run, and after it. */
-  ran(moved: readonly string[], values: readonly Kept[]): void {
+  ran(moved: readonly string[], values: readonly Value[]): void {
     for (const path of moved) this.wrote(path);
     for (const k of values) this.#made.set(k.leaf.name, this.#version(k.weight.name));
   }
   /** A run failed: what it left is unknown. */
-  lost(values: readonly Kept[]): void {
+  lost(values: readonly Value[]): void {
     for (const k of values) this.#made.delete(k.leaf.name);
   }
   #version(path: string): number {

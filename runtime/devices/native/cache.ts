@@ -1,4 +1,5 @@
-// The kernel cache: one folder an entry, named by its key, with the shared object and a manifest (key, size, SHA-256).
+// The kernel cache: one folder an entry, named by its key, with a file and a manifest (key, size, SHA-256). The file is a shared
+// object, or a compiled program that refers to one by its key (programs.ts).
 //
 // Publishing is atomic: an entry is built and written in a work folder of its own, synced, and renamed into place; when
 // two processes build one key the second finds the first's entry there, and both succeed. Opening leaves no gap between
@@ -32,24 +33,29 @@ import type { Toolchain } from "./toolchain.js";
 
 /** Raised whenever generated code and this runtime no longer fit together. */
 export const ABI = 1;
-const LIBRARY = "kernels.so";
+/** What an entry holds beside its manifest. */
+export type Content = "kernels.so" | "program.bin";
+const LIBRARY: Content = "kernels.so";
 const MANIFEST = "manifest.json";
 const DAY = 86_400_000;
 const UNUSED_DAYS = 60;
 
-/** Everything the compiled code depends on. Parts are length-prefixed: no two lists run together to one text. */
-export function keyOf(tool: Toolchain, units: readonly Unit[]): string {
+/** Of the machine and its compiler, all that compiled code depends on. */
+export const machineParts = (tool: Toolchain): readonly string[] => [
+  `abi ${ABI}`,
+  process.platform,
+  process.arch,
+  tool.program,
+  JSON.stringify([tool.args, tool.flags]),
+  tool.version,
+  tool.macros,
+];
+/** Everything the compiled code depends on. */
+export const keyOf = (tool: Toolchain, units: readonly Unit[]): string =>
+  digestOf([...machineParts(tool), ...units.flatMap((u) => [u.name, u.source])]);
+/** Parts are length-prefixed: no two lists run together to one text. */
+export function digestOf(parts: readonly string[]): string {
   const hash = createHash("sha256");
-  const parts = [
-    `abi ${ABI}`,
-    process.platform,
-    process.arch,
-    tool.program,
-    JSON.stringify([tool.args, tool.flags]),
-    tool.version,
-    tool.macros,
-    ...units.flatMap((u) => [u.name, u.source]),
-  ];
   for (const part of parts) hash.update(`${Buffer.byteLength(part)}:`).update(part);
   return hash.digest("hex");
 }
@@ -115,7 +121,12 @@ function readOwn(path: string, limit: number, uid: number): E.Either<EntryFault 
 }
 
 /** null: there is no entry. */
-export function openEntry(folder: string, key: string, options: CacheOptions = {}): E.Either<EntryFault | null, Verified> {
+export function openEntry(
+  folder: string,
+  key: string,
+  options: CacheOptions = {},
+  content: Content = LIBRARY,
+): E.Either<EntryFault | null, Verified> {
   const uid = options.uid ?? self();
   const entry = join(folder, key);
   try {
@@ -142,14 +153,14 @@ export function openEntry(folder: string, key: string, options: CacheOptions = {
   }
   if (typeof claims !== "object" || claims === null || !("key" in claims) || !("sha256" in claims) || claims.key !== key)
     return corrupt(MANIFEST, "is the manifest of something else");
-  const library = readOwn(join(entry, LIBRARY), 2 ** 30, uid);
-  if (E.isLeft(library)) return E.left(library.left ?? missing(LIBRARY));
-  const { fd, bytes } = library.right;
+  const file = readOwn(join(entry, content), 2 ** 30, uid);
+  if (E.isLeft(file)) return E.left(file.left ?? missing(content));
+  const { fd, bytes } = file.right;
   if (createHash("sha256").update(bytes).digest("hex") !== claims.sha256) {
     closeSync(fd);
-    return corrupt(LIBRARY, "does not have the content that was recorded");
+    return corrupt(content, "does not have the content that was recorded");
   }
-  return E.right({ fd, path: join(entry, LIBRARY), key, bytes });
+  return E.right({ fd, path: join(entry, content), key, bytes });
 }
 
 const syncFolder = (path: string) => {
@@ -161,7 +172,7 @@ const syncFolder = (path: string) => {
   }
 };
 /** Renamed away first, so that nobody meets half an entry; a link is removed, not what it leads to. */
-function discard(folder: string, key: string): void {
+export function discard(folder: string, key: string): void {
   const away = join(folder, `.trash-${randomBytes(8).toString("hex")}`);
   try {
     renameSync(join(folder, key), away);
@@ -173,6 +184,50 @@ function discard(folder: string, key: string): void {
     rmSync(away, { recursive: true, force: true });
   } catch {
     // Another user's files inside: out of the way is enough, and the sweep tries again.
+  }
+}
+
+/** Makes an entry within `work` and puts it in place; what it opens is that or the one that another process put there first.
+ *  Left says why there is none. */
+function publish(
+  folder: string,
+  work: string,
+  key: string,
+  content: Content,
+  bytes: Uint8Array,
+  options: CacheOptions,
+): E.Either<string, { readonly entry: Verified; readonly refused: EntryFault | null }> {
+  const manifest = JSON.stringify({ key, sha256: createHash("sha256").update(bytes).digest("hex"), size: bytes.length });
+  let refused: EntryFault | null = null;
+  for (let attempt = 0; attempt < 5; attempt++) {
+    const made = join(work, `entry-${attempt}`);
+    mkdirSync(made, { mode: 0o700 });
+    writeNew(join(made, content), bytes);
+    writeNew(join(made, MANIFEST), manifest);
+    syncFolder(made);
+    try {
+      // Fails on an entry that is there, be it another builder's or a bad one. (A file is ENOTDIR.)
+      renameSync(made, join(folder, key));
+      syncFolder(folder);
+    } catch (e) {
+      if (!isCode(e, "EEXIST", "ENOTEMPTY", "ENOTDIR")) throw e;
+    }
+    const opened = openEntry(folder, key, options, content);
+    if (E.isRight(opened)) return E.right({ entry: opened.right, refused });
+    if (opened.left === null) continue; // swept away by another process between the two calls
+    refused ??= opened.left;
+    discard(folder, key);
+  }
+  return E.left(`the entry ${key} is replaced over and over: ${refused?.path ?? ""} ${refused?.reason ?? "vanishes"}`);
+}
+/** Keeps bytes under a key. Throws what the file system says. */
+export function keep(folder: string, key: string, content: Content, bytes: Uint8Array): void {
+  const work = mkdtempSync(join(folder, ".work-"));
+  try {
+    const published = publish(folder, work, key, content, bytes, {});
+    if (E.isRight(published)) closeSync(published.right.entry.fd);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
   }
 }
 
@@ -202,28 +257,9 @@ export async function obtain(
     const compiled = await build(tool, units, key, work, keep, options.jobs);
     if (E.isLeft(compiled)) return compiled;
     // The bytes are written anew rather than the linker's file moved: one name, mode 0600, whatever the umask was.
-    const bytes = readFileSync(compiled.right);
-    const manifest = JSON.stringify({ key, sha256: createHash("sha256").update(bytes).digest("hex"), size: bytes.length });
-    for (let attempt = 0; attempt < 5; attempt++) {
-      const entry = join(work, `entry-${attempt}`);
-      mkdirSync(entry, { mode: 0o700 });
-      writeNew(join(entry, LIBRARY), bytes);
-      writeNew(join(entry, MANIFEST), manifest);
-      syncFolder(entry);
-      try {
-        // Fails on an entry that is there, be it another builder's or a bad one. (A file is ENOTDIR.)
-        renameSync(entry, join(folder, key));
-        syncFolder(folder);
-      } catch (e) {
-        if (!isCode(e, "EEXIST", "ENOTEMPTY", "ENOTDIR")) throw e;
-      }
-      const opened = openEntry(folder, key, options);
-      if (E.isRight(opened)) return E.right({ library: opened.right, built: true, refused });
-      if (opened.left === null) continue; // swept away by another process between the two calls
-      refused ??= opened.left;
-      discard(folder, key);
-    }
-    return E.left(failed(`the entry ${key} is replaced over and over: ${refused?.path ?? ""} ${refused?.reason ?? "vanishes"}`));
+    const published = publish(folder, work, key, LIBRARY, readFileSync(compiled.right), options);
+    if (E.isLeft(published)) return E.left(failed(published.left));
+    return E.right({ library: published.right.entry, built: true, refused: refused ?? published.right.refused });
   } catch (e) {
     return E.left(failed(reasonOf(e)));
   } finally {

@@ -10,12 +10,14 @@ import type { Words } from "../../../dsl/random.js";
 import type { Device, DeviceState, Executable, HostArray, StateSpec } from "../../device.js";
 import { DeviceError } from "../../errors.js";
 import { BYTES, checkExtents, describeAxes, fromStorage, layoutOf, type Staged, stageInputs, storage, toStorage } from "../../host.js";
+import type { Frame, Image } from "../../image.js";
 import type { Unit } from "./build.js";
-import { obtain } from "./cache.js";
+import { obtain, type Verified } from "./cache.js";
 import { FILL_BYTES } from "./fill-source.js";
 import { type FolderOptions, openFolder } from "./folder.js";
 import { type Address, type Library, load } from "./load.js";
 import { type Allocation, loadNative, type Native, type Pool, threadCount } from "./pool.js";
+import { Programs } from "./programs.js";
 import type { Bench } from "./stopwatch.js";
 import { findToolchain, type Toolchain, withFlags } from "./toolchain.js";
 
@@ -194,6 +196,9 @@ class State implements DeviceState {
   }
 }
 
+/** What running a program takes of its artifact. */
+type Runnable = Pick<CArtifact, "kernels" | "entry" | "scratchBytesPerThread" | "bufferOrder">;
+
 class Program implements Executable {
   readonly #memory: Memory;
   readonly #entry: Address;
@@ -203,9 +208,10 @@ class Program implements Executable {
   #disposed = false;
   constructor(
     readonly context: Context,
-    readonly plan: Plan,
-    readonly artifact: CArtifact,
+    readonly plan: Frame,
+    readonly artifact: Runnable,
     readonly library: Library,
+    readonly key: string,
   ) {
     this.#memory = new Memory(context.native, context.count);
     this.#entry = right(library.address(artifact.entry));
@@ -213,6 +219,10 @@ class Program implements Executable {
   }
   get kernels(): Executable["kernels"] {
     return this.artifact.kernels;
+  }
+  get image(): Image {
+    const { entry, scratchBytesPerThread, bufferOrder } = this.artifact;
+    return { frame: this.plan, entry, scratchBytesPerThread, bufferOrder, library: this.key };
   }
   #check(): void {
     if (this.#disposed) throw new DeviceError({ kind: "Disposed", what: `program ${this.plan.name}` });
@@ -324,6 +334,7 @@ class Program implements Executable {
 class CpuDevice implements NativeDevice {
   readonly tiles = true;
   readonly name = "native";
+  readonly programs: Programs | undefined;
   readonly #context: Context;
   #bytes = 0;
   #disposed = false;
@@ -345,6 +356,8 @@ class CpuDevice implements NativeDevice {
         this.#bytes += bytes;
       },
     };
+    // What measurement chose is no part of a program's key.
+    if (choose === recipesAlone) this.programs = new Programs(cacheFolder, toolchain, (...given) => this.#reopen(...given), notice);
   }
   get threads(): number {
     return this.#context.pool.threads;
@@ -371,7 +384,24 @@ class CpuDevice implements NativeDevice {
     const library = right(load(opened.library));
     try {
       this.#check(); // disposed while the compiler ran
-      return new Program(this.#context, plan, artifact, library);
+      return new Program(this.#context, plan, artifact, library, opened.library.key);
+    } catch (e) {
+      library.unload();
+      throw e;
+    }
+  }
+  #reopen(image: Image, verified: Verified, plan: () => Plan): Executable {
+    this.#check();
+    const library = right(load(verified));
+    const emit = () => right(this.emit(plan(), new Map()));
+    try {
+      const artifact: Runnable = {
+        ...image,
+        get kernels() {
+          return emit().kernels;
+        },
+      };
+      return new Program(this.#context, image.frame, artifact, library, image.library);
     } catch (e) {
       library.unload();
       throw e;
