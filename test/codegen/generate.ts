@@ -1,6 +1,6 @@
 // Random nests of every form, for comparison of generated code with the interpreter.
 
-import { apply, type Buffer, buffer, type Expr, extentVar, int, load, local, num, random, real, variable } from "../../compiler/lower/expr.js";
+import { apply, type Buffer, buffer, type Expr, extentVar, int, load, local, maxOf, num, random, real, variable } from "../../compiler/lower/expr.js";
 import type { Axis, Monoid, Nest, Store } from "../../compiler/lower/nest.js";
 import { type DType, UpTo } from "../../dsl/node.js";
 import { randomTiles } from "./generate-tiles.js";
@@ -96,6 +96,7 @@ export class Generator {
       const inside = apply("and", "bool", apply("le", "bool", int(0), at), apply("lt", "bool", at, extentVar(a.extent)));
       return load(b.buffer, [at], inside);
     }
+    if (axes.length && rng.chance(0.1)) return this.rotated(rng.pick(axes));
     if (axes.length && rng.chance(0.1)) return apply("toReal", "real", variable(rng.pick(axes).v));
     if (axes.length && rng.chance(0.07))
       return random(
@@ -108,13 +109,25 @@ export class Generator {
     const b = this.over(used, "input", this.dtype());
     return load(b.buffer, b.index);
   }
+  /** What is half an axis further on, negated where it wraps around. */
+  rotated(a: Axis): Expr {
+    const b = this.over([a], "input", "f32");
+    const n = maxOf(a.extent);
+    const half = Math.floor(n / 2);
+    if (typeof a.extent !== "number" || half === 0) return load(b.buffer, b.index);
+    const at = apply("imod", "int", apply("add", "int", variable(a.v), int(half)), int(n));
+    const x = load(b.buffer, [at]);
+    return apply("select", "real", apply("lt", "bool", this.rng.chance(0.5) ? at : variable(a.v), int(half)), apply("neg", "real", x), x);
+  }
   condition(axes: readonly Axis[]): Expr {
     const { rng } = this;
     if (axes.length === 0) return num(1, "bool");
     const [a, b] = [variable(rng.pick(axes).v), variable(rng.pick(axes).v)];
-    switch (rng.below(4)) {
+    switch (rng.below(5)) {
       case 0:
         return apply("le", "bool", a, b);
+      case 3:
+        return apply("lt", "bool", apply("idiv", "int", apply("sub", "int", a, int(4)), int(3)), apply("idiv", "int", b, int(4)));
       case 1:
         return apply("eq", "bool", apply("imod", "int", a, int(3)), int(1));
       case 2:

@@ -4,6 +4,7 @@ import type { Nest } from "../../lower/nest.js";
 import { admitted, type Choice, type Choosable, fixed } from "../choices.js";
 import type { Kernel } from "../ir.js";
 import type { Limits } from "../limits.js";
+import { inPieces } from "../pieces.js";
 import { place } from "../place.js";
 import { restartNames } from "../spans.js";
 import type { Interval } from "../terms.js";
@@ -38,7 +39,7 @@ export function scheduled(nest: Nest, limits: Limits, outer?: ReadonlyMap<string
   const { settings, loops } = recipeOf(nest, limits);
   const kernel = { name: nest.name, nodes: nest.nodes, body: loops(admitted(settings, choice)) };
   verifyKernel(kernel, outer);
-  const placed = place(kernel);
+  const placed = place(inPieces(kernel));
   verifyKernel(placed, outer);
   return placed;
 }

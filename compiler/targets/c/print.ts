@@ -271,9 +271,10 @@ class Printer {
     if (e.prim === "idiv" || e.prim === "imod") {
       const [a, d] = e.args as readonly [Expr, Expr];
       if (mode.kind !== "vector" && this.#interval(a).lo >= 0) {
-        const power = d.kind === "num" && (d.value & (d.value - 1)) === 0;
-        if (!power) return `(${args[0]} ${e.prim === "idiv" ? "/" : "%"} ${args[1]})`;
+        if (!(d.kind === "num" && power(d.value))) return `(${args[0]} ${e.prim === "idiv" ? "/" : "%"} ${args[1]})`;
       }
+      // Shifts and masks by a number are the same for all lanes.
+      if (mode.kind === "vector" && d.kind === "num" && power(d.value)) args[1] = String(d.value);
     }
     if (e.prim === "select" && form.suffix === "l") return `(${args[0]} ? ${args[1]} : ${args[2]})`;
     return spelling[e.prim](form, ...args);
@@ -508,6 +509,8 @@ const instructions: { readonly [I in Instruction]: (places: readonly string[], i
   block: ([a, b, c], ints) => `block(${a}, ${b}, ${c}, ${ints.join(", ")})`,
   transpose8: ([from, to], [stride]) => `transpose8(${from}, ${to}, ${stride})`,
 };
+
+const power = (n: number) => n > 0 && (n & (n - 1)) === 0;
 
 export function literal(value: number, type: Type): string {
   if (type !== "real") return value < 0 ? `(${value})` : String(value);

@@ -82,7 +82,7 @@ INLINE f32xW ceilW(f32xW x) { return __builtin_ia32_rndscaleps_mask(x, 10, x, -1
 INLINE f32xW truncW(f32xW x) { return __builtin_ia32_rndscaleps_mask(x, 11, x, -1, 4); }
 INLINE f32xW sqrtW(f32xW x) { return __builtin_ia32_sqrtps512_mask(x, x, -1, 4); }
 INLINE f32xW fmodW(f32xW a, f32xW b) { return joinW(fmod8(loW(a), loW(b)), fmod8(hiW(a), hiW(b))); }
-INLINE i32xW idivW(i32xW a, i32xW b) { return joinW(idiv8(loW(a), loW(b)), idiv8(hiW(a), hiW(b))); }
+INLINE i32xW idivW(i32xW a, i32xW b) { i32xW s = a >> 31; return ((a ^ s) / b) ^ s; }
 INLINE i32xW remW(i32xW a, i32xW b) { return joinW(rem8(loW(a), loW(b)), rem8(hiW(a), hiW(b))); }
 INLINE i32xW iminW(i32xW a, i32xW b) { return seliW(iltW(a, b), a, b); }
 INLINE i32xW imaxW(i32xW a, i32xW b) { return seliW(igtW(a, b), a, b); }
