@@ -10,6 +10,7 @@ import type { DeviceOptions } from "../../index.js";
 import { judged } from "../../runtime/check/bar.js";
 import type { HostArray } from "../../runtime/device.js";
 import { evaluate } from "../../runtime/devices/js/oracle.js";
+import type { Session } from "../../runtime/session.js";
 import { right } from "../graph/harness.js";
 import { open, type TargetName } from "./targets.js";
 
@@ -64,8 +65,10 @@ export function reference(c: Case): Reference {
 }
 
 /** What one target gives for each case: its outputs, then its gradients. */
-export async function run(cases: readonly Case[], target: TargetName, o: DeviceOptions = {}): Promise<readonly (readonly HostArray[])[]> {
-  const session = await open(target, o);
+export const run = async (cases: readonly Case[], target: TargetName, o: DeviceOptions = {}): Promise<readonly (readonly HostArray[])[]> =>
+  runIn(await open(target, o), cases);
+/** The same in a session that is freed at the end. */
+export async function runIn(session: Session, cases: readonly Case[]): Promise<readonly (readonly HostArray[])[]> {
   try {
     const inputs: Record<string, Leaf> = {};
     const data: Record<string, ArrayLike<number>> = {};

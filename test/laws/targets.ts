@@ -21,7 +21,7 @@ export const targets: readonly TargetName[] = await (async () => {
 })();
 
 /** Kernels of random programs are of no use to anybody later. */
-const cacheDir = mkdtempSync(join(tmpdir(), "mallard-laws-"));
+export const cacheDir = mkdtempSync(join(tmpdir(), "mallard-laws-"));
 afterAll(() => rmSync(cacheDir, { recursive: true, force: true }));
 export async function open(target: DeviceName, o: DeviceOptions = {}): Promise<Session> {
   const s = await openSession(target, { cacheDir, ...o });

@@ -1,0 +1,76 @@
+// Every recipe gives the same bits at 1, 2, 3 and 8 threads, a second time, and for whatever may be chosen of its settings
+// (compiler/loop/choices.ts): what tuning finds can change how long a step takes and nothing else. A recipe without a case fails.
+import { mapLeft, right as taken } from "fp-ts/lib/Either.js";
+import { describe, expect, it } from "vitest";
+import type { Choice } from "../../compiler/loop/choices.js";
+import { forms } from "../../compiler/loop/recipes/index.js";
+import { lower } from "../../compiler/lower/lower.js";
+import type { Nest, Step } from "../../compiler/lower/nest.js";
+import type { Plan } from "../../compiler/plan.js";
+import { c } from "../../compiler/targets/c/program.js";
+import { tunables } from "../../compiler/targets/c/tunables.js";
+import { compiledBackend, passed } from "../../runtime/backend.js";
+import { type Choose, createNativeWith, type EmitC } from "../../runtime/devices/native/device.js";
+import { Session } from "../../runtime/session.js";
+import { numbers, right } from "../graph/harness.js";
+import { needs } from "../require.js";
+import { THREADS, unequal } from "./bits.js";
+import { type Case, judge, run, runIn, show } from "./judge.js";
+import { recipeCases } from "./recipe-cases.js";
+import { seed } from "./seed.js";
+import { cacheDir } from "./targets.js";
+
+const cases = recipeCases(seed);
+const planOf = (some: readonly Case[]): Plan => {
+  const inputs = Object.fromEntries(some.flatMap((s) => [...s.inputs.keys()]).map((leaf, i) => [`x${i}`, leaf]));
+  const outputs = Object.fromEntries(some.flatMap((s) => Object.values(s.outputs)).map((y, i) => [`y${i}`, y]));
+  return right(lower(right(passed({ name: "recipes", inputs, outputs, updates: [] })).program, { tiles: true }));
+};
+function nestsOf(steps: readonly Step[]): readonly Nest[] {
+  return steps.flatMap((s) => (s.step === "nest" ? [s.nest] : nestsOf(s.body)));
+}
+
+describe("the cases", () => {
+  it.each(forms)("show the recipe of %s", (form) => {
+    const own = cases.filter((r) => r.form === form);
+    expect(own.length).toBeGreaterThan(0);
+    for (const r of own) {
+      const nests = nestsOf(planOf([r]).steps);
+      expect(nests.some(r.shows), `${r.name}: ${nests.map((n) => n.form).join(", ")}`).toBe(true);
+    }
+  });
+});
+
+/** For each kernel with settings one value of each, at random. */
+function chosen(plan: Plan, next: () => number): ReadonlyMap<string, Choice> {
+  const pick = (values: readonly Choice[string][]) => values[Math.floor(next() * values.length)] as Choice[string];
+  return new Map(tunables(plan).map((t) => [t.text, Object.fromEntries(Object.entries(t.settings).map(([name, values]) => [name, pick(values)]))]));
+}
+const emit: EmitC = (plan, choices) => mapLeft(({ message }: { readonly message: string }) => new Error(message))(c.compile(plan, choices));
+/** Random choices for every program; `moved`: how many kernels of the last are otherwise than their recipe has them. */
+async function choosing(threads: number, draw: number): Promise<{ readonly session: Session; readonly moved: () => number }> {
+  let moved = 0;
+  const choose: Choose = async (plan) => {
+    const choices = chosen(plan, numbers(seed + draw));
+    moved = tunables(plan).filter((t) => t.print(choices.get(t.text) ?? {}).source !== t.text).length;
+    return taken(choices);
+  };
+  const device = right(await createNativeWith(emit, { threads, cacheDir }, choose));
+  return { session: new Session(compiledBackend(device, threads)), moved: () => moved };
+}
+
+describe.skipIf(!(await needs("compiler")))("every recipe", () => {
+  it("computes what the oracle does", { timeout: 300_000 }, async () => {
+    expect(show(await judge(cases, "native", { threads: 2 }))).toBe("");
+  });
+  it("gives the same bits at 1, 2, 3 and 8 threads, a second time, and whatever is chosen", { timeout: 300_000 }, async () => {
+    const one = await run(cases, "native", { threads: 1 });
+    for (const threads of THREADS) expect(unequal(cases, one, await run(cases, "native", { threads })), `${threads} threads`).toBeNull();
+    for (const draw of [1, 2])
+      for (const threads of THREADS) {
+        const { session, moved } = await choosing(threads, draw);
+        expect(unequal(cases, one, await runIn(session, cases)), `choice ${draw}, ${threads} threads`).toBeNull();
+        expect(moved()).toBeGreaterThan(0);
+      }
+  });
+});
