@@ -18,11 +18,13 @@ import {
   namesOf,
   OPTIMIZERS,
   type OptimizerName,
+  type Precision,
   SCHEDULES,
   type ScheduleName,
+  UPDATES,
 } from "../trainer.js";
 import { interventionOf } from "./language-model.js";
-import { atLeastZero, choice, folderName, integer, positive } from "./values.js";
+import { atLeastZero, choice, folderName, integer, positive, precision } from "./values.js";
 
 export interface Flags extends Partial<InterventionConfig> {
   readonly model?: ModelSize;
@@ -41,6 +43,7 @@ export interface Flags extends Partial<InterventionConfig> {
   readonly zLoss: number;
   readonly bounds: boolean;
   readonly accumulate: number;
+  readonly precision?: Precision;
   readonly device: DeviceName | "auto";
   readonly threads?: number;
   readonly seed: number;
@@ -121,6 +124,12 @@ export const withOptions = (command: Command): Command =>
     .addOption(new Option("--z-loss <weight>", "of the squared log-sum-exp in the loss").argParser(atLeastZero).default(0))
     .addOption(new Option("--bounds", "at each probed step, bounds of the change of the logits beside the change").default(false, "off"))
     .addOption(new Option("--accumulate <n>", "micro-batches in an update").argParser(integer(1)).default(1))
+    .addOption(
+      new Option(
+        "--precision <policy>",
+        "what is stored as what: f32, bf16 or f16, or params=…,state=…,compute=… apart, and update=… for weights of half width (below); default f32",
+      ).argParser(precision),
+    )
     .addOption(new Option("--device <name>", `auto, ${DEVICES.join(", ")}`).argParser(choice(["auto", ...DEVICES])).default("auto"))
     .addOption(new Option("--threads <n>", "of the native device; default: all cores").argParser(integer(1, 1024)))
     .addOption(new Option("--seed <n>", "of the initial weights and the order of the data").argParser(integer(0, 2 ** 31 - 1)).default(0))
@@ -141,6 +150,7 @@ ${[
   listed("Attentions", namesOf(ATTENTIONS), (name) => ATTENTIONS[name].about),
   listed("Optimizers", namesOf(OPTIMIZERS), (name) => OPTIMIZERS[name].about),
   listed("Schedules, after a linear rise", namesOf(SCHEDULES), (name) => SCHEDULES[name].about),
+  listed("Updates of weights of half width", namesOf(UPDATES), (name) => UPDATES[name]),
   listed("Interventions", INTERVENTIONS, (name) => interventionOf(name).about),
 ].join("\n")}
 Examples:
@@ -148,6 +158,7 @@ Examples:
   $ mallard train --steps 1000 --intervention none    every weight at the same rate
   $ mallard train --attention mla --optimizer muon --schedule cosine
   $ mallard train --model micro --optimizer muon --bounds
+  $ mallard train --precision bf16                    weights, state and activations of half width
   $ mallard train --data notes.txt --model micro      on your own text
   $ mallard train --resume runs/tiny-20260101-120000 --steps 2000`,
     );
@@ -169,6 +180,11 @@ export function idleFlag(flags: Flags): readonly [string, string] | null {
     return ["--adamw-lr counts only with --optimizer muon", "--lr is the rate of every other optimizer"];
   if (flags.cooldown !== undefined && flags.schedule !== "wsd")
     return ["--cooldown counts only with --schedule wsd", "add --schedule wsd, or leave --cooldown out"];
+  if (flags.precision?.state === "f16" && OPTIMIZERS[flags.optimizer].squares)
+    return [
+      `--precision state=f16 is not there with --optimizer ${flags.optimizer}: the squares of its gradients fall below f16's least number, 6e-8`,
+      "state=bf16 has the exponents of f32",
+    ];
   if (flags.bounds && flags.probeEvery === 0) return ["--bounds is evaluated at probed steps, and --probe-every is 0", "leave one of them out"];
   if (flags.bounds && flags.optimizer === "sgd" && flags.clipStep === undefined)
     return [

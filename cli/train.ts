@@ -9,7 +9,9 @@ import {
   checkParent,
   createRun,
   defaultsOf,
+  FULL,
   generate,
+  isFull,
   loadCorpus,
   MODEL_SIZES,
   OPTIMIZERS,
@@ -17,6 +19,7 @@ import {
   type Problem,
   type ProgramFactory,
   pickDevice,
+  precisionText,
   problem,
   RUN_FORMAT,
   type RunConfig,
@@ -33,7 +36,7 @@ import { DEFAULT_STEPS, type Flags, idleFlag, withOptions } from "./train-option
 import { version } from "./version.js";
 
 /** What a resumed run may be given anew; everything else is the run's own. */
-const RESUMABLE = new Set(["resume", "steps", "device", "threads", "out", "evalEvery", "probeEvery", "prompt", "sample", "json"]);
+const RESUMABLE = new Set(["resume", "steps", "precision", "device", "threads", "out", "evalEvery", "probeEvery", "prompt", "sample", "json"]);
 const PROBE_SEQUENCES = 2;
 
 export function addTrain(program: Command, exit: (code: number) => void, createProgram: ProgramFactory = createLanguageModel): void {
@@ -50,12 +53,14 @@ export function addTrain(program: Command, exit: (code: number) => void, createP
 interface Prepared {
   readonly config: RunConfig;
   readonly existing: RunFolder | null;
+  /** Whether a checkpoint of another precision is taken. */
+  readonly convert: boolean;
 }
 
 async function run(flags: Flags, command: Command, createProgram: ProgramFactory): Promise<number> {
   const prepared = flags.resume === undefined ? await fresh(flags) : await resumed(flags, flags.resume, command);
   if (isLeft(prepared)) return report(prepared.left, flags.json);
-  const { config, existing } = prepared.right;
+  const { config, existing, convert } = prepared.right;
   const { model } = config;
   const rate = rateOf(config.trainer);
   if (isLeft(rate)) return report(rate.left, flags.json);
@@ -85,7 +90,7 @@ async function run(flags: Flags, command: Command, createProgram: ProgramFactory
   if (isLeft(made)) return report(made.left, flags.json);
   using program = made.right;
   if (checkpoint !== null) {
-    const loaded = await program.load(checkpoint.weights, checkpoint.state);
+    const loaded = await program.load(checkpoint.weights, checkpoint.state, { convert });
     if (isLeft(loaded)) return report(loaded.left, flags.json);
   }
   const { info } = program;
@@ -97,6 +102,8 @@ async function run(flags: Flags, command: Command, createProgram: ProgramFactory
   note(
     `${count(info.parameters)} parameters, ${info.kernels} kernels, compiled in ${(info.compileMs / 1000).toFixed(1)} s; ${info.device}, ${info.threads} ${info.threads === 1 ? "thread" : "threads"}`,
   );
+  if (!isFull(config.program.precision))
+    note(`${precisionText(config.program.precision)}: ${megabytes(info.bytes.params)} of weights, ${megabytes(info.bytes.state)} of optimizer state`);
   note(`${corpus.right.name}: ${count(corpus.right.train.length)} bytes to train on, ${count(corpus.right.validation.length)} for validation`);
   note(`Run: ${folder.path}`);
 
@@ -179,6 +186,7 @@ async function fresh(flags: Flags): Promise<Either<Problem, Prepared>> {
       bounds: flags.bounds,
       accumulate: flags.accumulate,
       probeSequences: Math.min(PROBE_SEQUENCES, sizes.batch),
+      precision: flags.precision ?? FULL,
       device: device.right.device,
       threads: flags.threads ?? availableParallelism(),
       seed: flags.seed,
@@ -195,7 +203,7 @@ async function fresh(flags: Flags): Promise<Either<Problem, Prepared>> {
     },
     data: { name: "", file: flags.data ?? null, sha256: "" },
   };
-  return right({ config, existing: null });
+  return right({ config, existing: null, convert: false });
 }
 
 async function resumed(flags: Flags, run: string, command: Command): Promise<Either<Problem, Prepared>> {
@@ -217,9 +225,15 @@ async function resumed(flags: Flags, run: string, command: Command): Promise<Eit
   if (device.right.notice !== null) note(device.right.notice);
   return right({
     existing: folder.right,
+    convert: flags.precision !== undefined,
     config: {
       ...config,
-      program: { ...config.program, device: device.right.device, threads: flags.threads ?? config.program.threads },
+      program: {
+        ...config.program,
+        precision: flags.precision ?? config.program.precision,
+        device: device.right.device,
+        threads: flags.threads ?? config.program.threads,
+      },
       trainer: {
         ...config.trainer,
         steps: flags.steps ?? config.trainer.steps,
@@ -229,6 +243,8 @@ async function resumed(flags: Flags, run: string, command: Command): Promise<Eit
     },
   });
 }
+
+const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(2)} MB`;
 
 /** Why this checkpoint cannot be continued with this request. */
 function misfit(folder: RunFolder, config: RunConfig, step: number, sha256: string): Problem | null {

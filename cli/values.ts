@@ -1,6 +1,8 @@
 // Readers of option values. Each refuses what it cannot use and says what would be right; commander puts the option's
 // name in front and ends the command with exit code 2.
 import { InvalidArgumentError } from "commander";
+import { isRight } from "fp-ts/lib/Either.js";
+import { type Precision, readPrecision } from "../trainer.js";
 import { didYouMean } from "./suggest.js";
 
 export const integer =
@@ -30,6 +32,13 @@ export const choice =
     if (found !== undefined) return found;
     throw new InvalidArgumentError(`Choose one of ${choices.join(", ")}${didYouMean(text, choices)}.`);
   };
+
+/** What is stored as what. */
+export const precision = (text: string): Precision => {
+  const read = readPrecision(text);
+  if (isRight(read)) return read.right;
+  throw new InvalidArgumentError(`${read.left}. Give one storage, or a list such as params=bf16,state=bf16,compute=bf16,update=stochastic.`);
+};
 
 /** A name that becomes part of a folder's name. */
 export const folderName = (text: string): string => {

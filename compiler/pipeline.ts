@@ -63,7 +63,7 @@ const rewritten = ({ roots }: { readonly roots: readonly Node[] }): Either<reado
 export const passes = (options: CaptureOptions = {}, compute: Storage = "f32"): readonly Pass[] => [
   { name: "read", run: (g) => read(g.roots, options), establishes: { read: true } },
   { name: "rates", run: derived, establishes: {} },
-  { name: "round", run: (g) => rebuilt(g, right(roundKept(g.roots, compute))), establishes: {} },
+  ...(compute === "f32" ? [] : [{ name: "round", run: (g: Graph) => rebuilt(g, right(roundKept(g.roots, compute))), establishes: {} } as const]),
   { name: "split", run: (g) => rewritten(splitMonoids(g.roots)), establishes: {}, fusion: true },
   { name: "shifts", run: (g) => rewritten(shifts(g.roots)), establishes: {}, fusion: true },
   { name: "reassociate", run: (g) => rewritten(reassociate(g.roots)), establishes: {}, fusion: true },

@@ -4,10 +4,11 @@
 // alone where the weights above them can be taken over by the query.
 import { isLeft } from "fp-ts/lib/Either.js";
 import { incremental } from "../compiler/graph/incremental.js";
+import { roundKept } from "../compiler/graph/precision.js";
 import { maxOf } from "../compiler/lower/expr.js";
 import { runGraphPasses } from "../compiler/pipeline.js";
 import * as build from "../dsl/build.js";
-import { ArgumentError, type Tensor } from "../dsl/index.js";
+import { ArgumentError, type Storage, type Tensor } from "../dsl/index.js";
 import { type Leaf, type Node, UpTo } from "../dsl/node.js";
 import { arg, call, constant } from "../dsl/scalar.js";
 import { handle, nodeOf } from "../dsl/tensor.js";
@@ -31,6 +32,8 @@ export interface DecodingOptions extends DeviceOptions {
   readonly device?: DeviceName | Session;
   /** Of a new session's weights. */
   readonly seed?: number;
+  /** What training kept activations as (docs/precision.md); f32 unless said. */
+  readonly compute?: Storage;
   /** What the caches' names begin with ("cache" unless said): two decodings in one session need two. */
   readonly name?: string;
 }
@@ -51,7 +54,7 @@ export async function decoding(o: DecodingOptions): Promise<Decoding> {
   const { capacity } = o;
   if (!(Number.isInteger(capacity) && capacity > 0))
     throw new ArgumentError(`decoding: the capacity is ${capacity}; a whole number above 0 is wanted`);
-  const { spec, caches } = decodingProgram(o.model.bound, capacity, o.name);
+  const { spec, caches } = decodingProgram(o.model.bound, capacity, o);
   return inSession(o.device, o, async (session, own) => {
     if (own) await session.initialise(leavesOf(o.model.params), o.seed ?? 0);
     const program = await session.program(spec);
@@ -81,14 +84,18 @@ export interface DecodingProgram {
   readonly caches: readonly Leaf[];
 }
 /** The program alone, for a session of one's own. */
-export function decodingProgram(forward: LanguageDecoder["bound"], capacity: number, name?: string): DecodingProgram {
+export function decodingProgram(
+  forward: LanguageDecoder["bound"],
+  capacity: number,
+  { name, compute = "f32" }: Pick<DecodingOptions, "name" | "compute"> = {},
+): DecodingProgram {
   const tokens = build.leaf("input", "tokens", { time: capacity }, "i32");
   const read = runGraphPasses([nodeOf(forward({ tokens: handle(tokens) }), "logits")], { last: "read" });
   if (isLeft(read)) throw new CompileError(read.left);
   const [start, count] = ["start", "count"].map((n) => build.leaf("input", n, {}, "i32")) as [Leaf, Leaf];
   const [fresh, whole] = [new UpTo(capacity, "fresh"), new UpTo(capacity, "whole")];
   const chunk = build.leaf("input", "tokens", { time: fresh }, "i32");
-  const made = incremental(read.right.roots[0] as Node, {
+  const made = incremental(roundKept(read.right.roots, compute).roots[0] as Node, {
     chunk: ["time", "query"],
     history: ["key"],
     fresh,

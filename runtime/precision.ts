@@ -12,6 +12,7 @@
 // than half that vanishes, and near the end of training all steps are smaller. Two remedies are standard: an f32 master copy among
 // the optimizer's state, which the step moves and the stored weight is rounded from (Micikevicius 2018), and stochastic
 // rounding, up with the probability of the part that is cut off, so that the mean of the steps is right (Gupta 2015).
+import { type Either, left, right } from "fp-ts/lib/Either.js";
 import { cast, leaf as makeLeaf, map, random } from "../dsl/build.js";
 import { ArgumentError, quote } from "../dsl/errors.js";
 import type { Storage } from "../dsl/index.js";
@@ -19,7 +20,7 @@ import { storages } from "../dsl/model.js";
 import type { Leaf, Node, Shape } from "../dsl/node.js";
 import { arg, call, constant, type Scalar } from "../dsl/scalar.js";
 
-export type { Storage };
+export { type Storage, storages };
 /** How a weight of half width takes a step that is smaller than its own spacing. */
 export const UPDATES = {
   master: "the optimizer moves an f32 copy among its state, and the weight is that copy rounded",
@@ -38,7 +39,7 @@ export interface Precision {
 export const FULL: Precision = { compute: "f32", params: "f32", state: "f32", update: "master" };
 
 /** The whole policy; what is left out is f32, and half weights have a master copy. Throws ArgumentError for what is none. */
-export function precisionOf(given: Partial<Precision> = {}): Precision {
+export function precisionOf(given: Partial<Precision> | Readonly<Record<string, string>> = {}): Precision {
   const known = Object.keys(FULL);
   for (const [key, value] of Object.entries(given)) {
     if (!known.includes(key)) throw new ArgumentError(`precision: there is no "${key}"`, `a policy has ${quote(known)}`);
@@ -49,6 +50,25 @@ export function precisionOf(given: Partial<Precision> = {}): Precision {
 }
 export const isFull = (p: Precision): boolean => p.compute === "f32" && p.params === "f32" && p.state === "f32";
 export const hasMaster = (p: Precision): boolean => p.params !== "f32" && p.update === "master";
+/** "f32", "bf16", or "params=bf16,state=f32,update=stochastic": a policy as a text. One storage alone is that of all three; f16's
+ *  state stays f32, whose exponents a square of a gradient needs (f16 ends at 6e-8). Left says what is wrong with it. */
+export function readPrecision(text: string): Either<string, Precision> {
+  const whole = storages.find((s) => s === text);
+  if (whole !== undefined) return right({ compute: whole, params: whole, state: whole === "f16" ? "f32" : whole, update: "master" });
+  const given: Record<string, string> = {};
+  for (const part of text.split(",")) {
+    const [key, value, ...more] = part.split("=").map((x) => x.trim());
+    if (!key || !value || more.length > 0) return left(`"${part.trim()}" is no part of a policy`);
+    if (key in given) return left(`"${key}" is given twice`);
+    given[key] = value;
+  }
+  try {
+    return right(precisionOf(given)); // checked there
+  } catch (e) {
+    if (e instanceof ArgumentError) return left(e.what.replace(/^precision: /, ""));
+    throw e;
+  }
+}
 /** "params bf16 with an f32 master, state f32, compute bf16". */
 export function precisionText(p: Precision): string {
   const how = { master: " with an f32 master", stochastic: ", rounded stochastically", nearest: ", rounded to nearest" }[p.update];
@@ -66,8 +86,9 @@ export function stateStorage(p: Precision, params: readonly Leaf[]): (value: Nod
   const weights = new Set(params.map((l) => axesKey(l.axes)));
   return (n) => (n.dtype === "f32" && Object.keys(n.axes).length > 0 && weights.has(axesKey(n.axes)) ? p.state : n.dtype);
 }
+export const masterName = (weight: string): string => `master.${weight}`;
 /** The f32 copy of a weight, which has all that a rule asks of a weight. */
-export const masterOf = (weight: Leaf): Leaf => makeLeaf("state", `master.${weight.name}`, weight.axes, "f32", weight.param);
+export const masterOf = (weight: Leaf): Leaf => makeLeaf("state", masterName(weight.name), weight.axes, "f32", weight.param);
 
 /** The new value of a weight as it is stored; `step` counts the steps. */
 export function storedWeight(x: Node, weight: Leaf, p: Precision, step: Node): Node {

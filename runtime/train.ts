@@ -3,11 +3,12 @@
 // ends it with an error that names step and weight (finite.ts).
 import { showPlan } from "../compiler/lower/show.js";
 import { leaf as makeLeaf, map } from "../dsl/build.js";
-import type { AnyTensor, Formula, Model, Optimizer, Parts, Scalar } from "../dsl/index.js";
+import { type AnyTensor, type Formula, type Model, type Optimizer, type Parts, type Scalar, withStorage } from "../dsl/index.js";
 import { arg, call, constant } from "../dsl/scalar.js";
 import { handle, nodeOf } from "../dsl/tensor.js";
 import type { DeviceName, DeviceOptions } from "./devices/index.js";
 import { checkStart, DivergedError, watched } from "./finite.js";
+import { type Precision, precisionOf, precisionText } from "./precision.js";
 import { type Arrays, inputLeaves, inSession, type Kernel } from "./program.js";
 import type { Session } from "./session.js";
 import { startTraining } from "./training.js";
@@ -24,6 +25,9 @@ export interface TrainOptions<P extends Parts, MI, MO, I> extends DeviceOptions 
   readonly device?: DeviceName | Session;
   /** Of the initial weights. */
   readonly seed?: number;
+  /** What weights, optimizer state and kept activations are stored as: f32 unless said (docs/precision.md). Weights of half width are
+   *  those of `withStorage(model, …)`, in programs that share the session. */
+  readonly precision?: Partial<Precision>;
 }
 export interface Training<I> {
   /** One step: the loss before the update. Throws DivergedError where the loss, the rate, a gradient or a weight's factor
@@ -43,19 +47,22 @@ export interface Training<I> {
 export async function train<P extends Parts, MI, MO, const I extends { readonly [name: string]: AnyTensor }>(
   o: TrainOptions<P, MI, MO, I>,
 ): Promise<Training<I>> {
+  const precision = precisionOf(o.precision);
+  const model = withStorage(o.model, precision.params);
   return inSession(o.device, o, async (session, own) => {
     const taken = makeLeaf("state", "step", {}, "f32");
     const t = map({ taken }, { kind: "scalar", body: call("add", arg("taken"), constant(1)) });
     const rate = nodeOf(o.lr(handle(t)), "train: the rate");
     const { programs, read } = watched({
       name: "train",
-      params: o.model.params,
+      params: model.params,
       inputs: inputLeaves(o.inputs),
-      loss: nodeOf(o.loss(o.model.bound, o.inputs), "train: the loss"),
+      loss: nodeOf(o.loss(model.bound, o.inputs), "train: the loss"),
       optimizer: o.optimizer,
       lr: rate,
       t,
       metrics: () => ({ lr: rate }),
+      precision,
       updates: [{ leaf: taken, value: t }],
     });
     const step = await startTraining(session, programs, o.seed ?? 0);
@@ -76,7 +83,10 @@ export async function train<P extends Parts, MI, MO, const I extends { readonly 
       get kernels() {
         return step.kernels;
       },
-      explain: () => (step.plan ? showPlan(step.plan) : "the js device evaluates the expression as it stands: it has no kernels"),
+      explain: () =>
+        step.plan
+          ? `precision: ${precisionText(precision)}\n${showPlan(step.plan)}`
+          : "the js device evaluates the expression as it stands: it has no kernels",
       [Symbol.dispose]: () => (own ? session[Symbol.dispose]() : step[Symbol.dispose]()),
     };
   });

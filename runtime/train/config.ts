@@ -2,6 +2,8 @@
 // interventions and devices: types, help texts, messages and the tables of docs/training.md are made from these, or held
 // to them by a test.
 
+import type { Precision } from "../precision.js";
+
 /** Sizes of the attention's own parts; query heads are the model's `head`. */
 export type AttentionConfig =
   | { readonly kind: "mha" }
@@ -59,13 +61,13 @@ export const ATTENTIONS: { readonly [K in AttentionName]: AttentionRow<K> } = {
   },
 };
 
-/** `lr`: the rate unless said, which suits the sizes above. */
+/** `lr`: the rate unless said, which suits the sizes above. `squares`: whether it keeps averages of squared gradients. */
 export const OPTIMIZERS = {
-  adamw: { lr: 3e-3, about: "Adam, its decay decoupled (β 0.9, 0.95)" },
-  sgd: { lr: 0.1, about: "gradient descent with momentum 0.9; its step has no bound unless --clip-step states one" },
-  lion: { lr: 1e-3, about: "the sign of a mean of gradients (β 0.9, 0.99)" },
-  muon: { lr: 0.02, about: "momentum made orthogonal (five Newton–Schulz steps); AdamW for embedding and gains, at --adamw-lr" },
-} as const satisfies Readonly<Record<string, { readonly lr: number; readonly about: string }>>;
+  adamw: { lr: 3e-3, squares: true, about: "Adam, its decay decoupled (β 0.9, 0.95)" },
+  sgd: { lr: 0.1, squares: false, about: "gradient descent with momentum 0.9; its step has no bound unless --clip-step states one" },
+  lion: { lr: 1e-3, squares: false, about: "the sign of a mean of gradients (β 0.9, 0.99)" },
+  muon: { lr: 0.02, squares: true, about: "momentum made orthogonal (five Newton–Schulz steps); AdamW for embedding and gains, at --adamw-lr" },
+} as const satisfies Readonly<Record<string, { readonly lr: number; readonly squares: boolean; readonly about: string }>>;
 export type OptimizerName = keyof typeof OPTIMIZERS;
 /** Of the AdamW beside Muon. */
 export const ADAMW_LR = OPTIMIZERS.adamw.lr;
@@ -123,6 +125,8 @@ export interface ProgramConfig extends InterventionConfig {
   readonly accumulate: number;
   /** Sequences of the probe batch. */
   readonly probeSequences: number;
+  /** What weights, optimizer state and kept activations are stored as. */
+  readonly precision: Precision;
   readonly device: DeviceName;
   readonly threads: number;
   /** Key of the initial weights (and of the data order). */

@@ -3,7 +3,6 @@
 // when it is first asked for; the step at once, since that is what one waits for.
 import { isLeft, right } from "fp-ts/lib/Either.js";
 import { maxOf } from "../../compiler/lower/expr.js";
-import type { Step } from "../../compiler/lower/nest.js";
 import * as build from "../../dsl/build.js";
 import { ordered } from "../../dsl/derivative/terms.js";
 import {
@@ -12,14 +11,17 @@ import {
   find,
   grad,
   MallardError,
+  type Model,
   max,
   mean,
   type Optimizer,
   type Scalar,
+  type Storage,
   scale,
   type Tensor,
   type Tree,
   unmasked,
+  withStorage,
   zipTree,
 } from "../../dsl/index.js";
 import type { Leaf, Node } from "../../dsl/node.js";
@@ -32,11 +34,14 @@ import type { Batch } from "../data/batches.js";
 import { decodingProgram, type LanguageDecoder } from "../decoding.js";
 import { DeviceError } from "../errors.js";
 import { checkStart, type Watched, watched } from "../finite.js";
+import { BYTES } from "../host.js";
+import { hasMaster, storages } from "../precision.js";
 import { openSession } from "../program.js";
 import type { Session, SessionProgram } from "../session.js";
 import { leavesOf, startTraining } from "../training.js";
 import { type BoundSettings, inputNormsOf, normLeaves, readBounds, stepBounds } from "./bounds.js";
 import type { ModelConfig, ProgramConfig } from "./config.js";
+import { converted } from "./convert.js";
 import { probeNodes } from "./probe.js";
 import { problem } from "./problem.js";
 import type { Arrays, NamedArray, Probe, ProgramFactory, ProgramInfo, Purpose, StepResult, TrainingProgram } from "./program.js";
@@ -69,6 +74,7 @@ const scalarLeaf = (name: string, dtype: "f32" | "i32" = "f32"): Leaf => build.l
 
 class LanguageModel implements TrainingProgram {
   readonly #decoder: LanguageDecoder;
+  readonly #compute: Storage;
   readonly #programs = new Map<string, Promise<SessionProgram>>();
   #state: readonly Leaf[] = [];
   #step: SessionProgram | undefined;
@@ -81,7 +87,10 @@ class LanguageModel implements TrainingProgram {
     readonly config: ModelConfig,
     readonly options: ProgramConfig,
   ) {
-    this.#decoder = ingredients.decoder(config, options);
+    const decoder = ingredients.decoder(config, options);
+    const { params, compute } = options.precision;
+    this.#compute = compute;
+    this.#decoder = params === "f32" ? decoder : stored(decoder, params);
   }
   get info(): ProgramInfo {
     if (!this.#info) throw new Error("a language model is prepared before it is used");
@@ -103,7 +112,8 @@ class LanguageModel implements TrainingProgram {
       parameters: this.#params.reduce((n, l) => n + sizeOf(l), 0),
       device: this.session.device,
       threads: this.session.backend.threads,
-      kernels: compiled.plan ? kernelCount(compiled.plan.steps) : 0,
+      bytes: { params: bytesOf(this.#params), state: bytesOf(this.#state) },
+      kernels: compiled.compiled.kernels,
       compileMs: performance.now() - start,
     };
   }
@@ -141,6 +151,7 @@ class LanguageModel implements TrainingProgram {
       optimizer: this.ingredients.optimizer(this.options),
       lr,
       t,
+      precision: this.options.precision,
       metrics: (parts) => ({ ...greatestLogits(parts.loss), ...(norms.length === 0 ? {} : stepBounds(parts, this.#moves, norms)) }),
     });
   }
@@ -212,6 +223,7 @@ class LanguageModel implements TrainingProgram {
         name: "evaluate",
         inputs: { ...inputs },
         outputs: { loss: nodeOf(this.#loss(inputs.tokens, inputs.next, 0), "loss") },
+        compute: this.#compute,
       });
     });
     const out = await program.run({ tokens: batch.tokens, next: batch.next });
@@ -235,6 +247,7 @@ class LanguageModel implements TrainingProgram {
         name: "probe",
         inputs: { tokens },
         outputs: { ...numbered("scores", nodes.scores), ...numbered("inputs", nodes.inputs), ...numbered("norms", norms) },
+        compute: this.#compute,
       });
     });
     const out = await program.run({ tokens: batch.tokens });
@@ -248,7 +261,12 @@ class LanguageModel implements TrainingProgram {
   async probeFrozen(inputs: Float32Array): Promise<Float32Array> {
     const program = await this.#once("frozen", () => {
       const { nodes } = this.#probed();
-      return this.session.program({ name: "frozen", inputs: numbered("inputs", nodes.frozen), outputs: numbered("scores", nodes.frozenScores) });
+      return this.session.program({
+        name: "frozen",
+        inputs: numbered("inputs", nodes.frozen),
+        outputs: numbered("scores", nodes.frozenScores),
+        compute: this.#compute,
+      });
     });
     const arrays: Record<string, Float32Array> = {};
     let from = 0;
@@ -261,7 +279,7 @@ class LanguageModel implements TrainingProgram {
 
   // ── decoding ───────────────────────────────────────────────────────────────────────────────────────
   #decoding(): Promise<SessionProgram> {
-    return this.#once("decode", () => this.session.program(decodingProgram(this.#decoder.bound, this.config.time).spec));
+    return this.#once("decode", () => this.session.program(decodingProgram(this.#decoder.bound, this.config.time, { compute: this.#compute }).spec));
   }
   async decode(tokens: Int32Array, at: number): Promise<Float32Array> {
     const program = await this.#decoding();
@@ -272,7 +290,12 @@ class LanguageModel implements TrainingProgram {
   // ── checkpoints ────────────────────────────────────────────────────────────────────────────────────
   async #arrays(leaves: readonly Leaf[]): Promise<Arrays> {
     const out = new Map<string, NamedArray>();
-    for (const l of leaves) out.set(l.name, { data: Float32Array.from(await this.session.read(l.name)), shape: Object.values(l.axes).map(maxOf) });
+    for (const l of leaves)
+      out.set(l.name, {
+        dtype: storageOf(l),
+        data: Float32Array.from(await this.session.read(l.name)),
+        shape: Object.values(l.axes).map(maxOf),
+      });
     return out;
   }
   weights(): Promise<Arrays> {
@@ -281,7 +304,9 @@ class LanguageModel implements TrainingProgram {
   state(): Promise<Arrays> {
     return this.#arrays(this.#state);
   }
-  async load(weights: Arrays, state: Arrays | null): ReturnType<TrainingProgram["load"]> {
+  async load(givenWeights: Arrays, givenState: Arrays | null, { convert = false } = {}): ReturnType<TrainingProgram["load"]> {
+    const wantsMaster = hasMaster(this.options.precision);
+    const [weights, state] = convert ? converted(givenWeights, givenState, wantsMaster) : [givenWeights, givenState];
     const wanted = [...this.#params.map((l) => [l, weights] as const), ...(state ? this.#state.map((l) => [l, state] as const) : [])];
     for (const [l, from] of wanted) {
       const shape = Object.values(l.axes).map(maxOf);
@@ -292,6 +317,13 @@ class LanguageModel implements TrainingProgram {
           "run",
           `the checkpoint's "${l.name}" is [${given.shape.join(", ")}], the model's is [${shape.join(", ")}]`,
           "it was written by another model or optimizer",
+        );
+      const dtype = given.dtype ?? "f32";
+      if (!convert && dtype !== l.dtype)
+        return problem(
+          "run",
+          `the checkpoint's "${l.name}" is ${dtype}, the run's precision stores it as ${l.dtype}`,
+          "it was written in another precision: restore the run's config.json, or convert it with --resume and --precision",
         );
     }
     const names = new Set(wanted.map(([l]) => l.name));
@@ -307,8 +339,15 @@ class LanguageModel implements TrainingProgram {
   }
 }
 
+/** The decoder with its weights stored so: what a run trains is a model, which the form of a decoder does not say. */
+const stored = (decoder: LanguageDecoder, storage: Storage): LanguageDecoder => {
+  const m: Model<unknown, unknown, unknown> = handle(decoder);
+  return handle(withStorage(m, storage));
+};
+const storageOf = (l: Leaf): Storage => storages.find((s) => s === l.dtype) ?? "f32";
+const bytesOf = (leaves: readonly Leaf[]): number => leaves.reduce((n, l) => n + sizeOf(l) * BYTES[l.dtype], 0);
+
 const sumOf = (a: Tensor, b: Tensor): Tensor => handle(add(a, handle<never>(b)));
-const kernelCount = (steps: readonly Step[]): number => steps.reduce((n, s) => n + (s.step === "loop" ? kernelCount(s.body) : 1), 0);
 const sizeOf = (l: Leaf): number => Object.values(l.axes).reduce<number>((n, e) => n * maxOf(e), 1);
 const numbered = <T extends Node>(name: string, nodes: readonly T[]): Readonly<Record<string, T>> =>
   Object.fromEntries(nodes.map((n, i) => [`${name}${i}`, n]));

@@ -3,12 +3,15 @@
 import type { Either } from "fp-ts/lib/Either.js";
 import type { Batch } from "../data/batches.js";
 import type { NotFinite } from "../finite.js";
+import type { Storage } from "../precision.js";
 import type { Bounds } from "./bounds.js";
 import type { ModelConfig, ProgramConfig } from "./config.js";
 import type { Problem } from "./problem.js";
 
-/** A float array and its axes' sizes, row-major. */
+/** A float array and its axes' sizes, row-major. `dtype`: what it is stored as, f32 unless said; values of half width are given as
+ *  f32, which holds them. */
 export interface NamedArray {
+  readonly dtype?: Storage;
   readonly data: Float32Array;
   readonly shape: readonly number[];
 }
@@ -45,6 +48,8 @@ export interface ProgramInfo {
   readonly parameters: number;
   readonly device: string;
   readonly threads: number;
+  /** Of the weights, and of the optimizer's state, as they are stored. */
+  readonly bytes: { readonly params: number; readonly state: number };
   readonly kernels: number;
   readonly compileMs: number;
 }
@@ -66,8 +71,10 @@ export interface TrainingProgram {
   weights(): Promise<Arrays>;
   /** The optimizer's state. */
   state(): Promise<Arrays>;
-  /** Refuses paths or shapes that are not the program's own. `state` is null where only the weights matter. */
-  load(weights: Arrays, state: Arrays | null): Promise<Either<Problem, void>>;
+  /** Refuses paths, shapes or storage that are not the program's own; with `convert`, other storage is converted: values are
+   *  rounded to the program's, a weight takes its master's value where the program keeps none, and a master that there was none
+   *  of begins as its weight. `state` is null where only the weights matter. */
+  load(weights: Arrays, state: Arrays | null, o?: { readonly convert?: boolean }): Promise<Either<Problem, void>>;
   [Symbol.dispose](): void;
 }
 

@@ -1,7 +1,8 @@
 // config.json of a run: everything that is needed to continue it or to generate from it. Read back with every field
 // checked, because people edit these files, and a wrong one must be named and not surface as a shape error later. Files of
-// format 1 lack what runs could not be given then: they are read as what those runs were.
+// older formats lack what runs could not be given then: they are read as what those runs were.
 import { type Either, left, right } from "fp-ts/lib/Either.js";
+import { FULL, type Precision, storages, UPDATES } from "../precision.js";
 import {
   ATTENTIONS,
   type AttentionConfig,
@@ -19,7 +20,7 @@ import {
 } from "./config.js";
 import type { Problem } from "./problem.js";
 
-export const RUN_FORMAT = 2;
+export const RUN_FORMAT = 3;
 export interface RunConfig {
   readonly format: typeof RUN_FORMAT;
   /** Version of this package that wrote the file. */
@@ -37,8 +38,8 @@ export function parseRunConfig(text: string, path: string): Either<Problem, RunC
     const root = new Fields(JSON.parse(text), "");
     const format = root.integer("format", 1);
     if (format > RUN_FORMAT) throw new Wrong(`"format" is ${format}, this version reads ${RUN_FORMAT} and what came before: use a newer one`);
-    /** What the first format lacks had one value then. */
-    const since2 = <T>(before: T, read: () => T): T => (format === 1 ? before : read());
+    /** What the formats before lack had one value then. */
+    const since2 = <T>(before: T, read: () => T): T => (format < 2 ? before : read());
     const model = root.object("model");
     const [width, heads] = [model.integer("model", 1), model.integer("head", 1)];
     if (width % heads !== 0 || (width / heads) % 2 !== 0)
@@ -79,6 +80,7 @@ export function parseRunConfig(text: string, path: string): Either<Problem, RunC
         bounds: since2(false, () => program.boolean("bounds")),
         accumulate: program.integer("accumulate", 1),
         probeSequences: program.integer("probeSequences", 1),
+        precision: format < 3 ? FULL : precisionIn(program.object("precision")),
         device: program.choice("device", DEVICES),
         threads: program.integer("threads", 1),
         seed: program.integer("seed", 0),
@@ -125,6 +127,13 @@ function attentionIn(fields: Fields, heads: number): AttentionConfig {
     value: fields.integer("value", 1),
   };
 }
+
+const precisionIn = (fields: Fields): Precision => ({
+  compute: fields.choice("compute", storages),
+  params: fields.choice("params", storages),
+  state: fields.choice("state", storages),
+  update: fields.choice("update", namesOf(UPDATES)),
+});
 
 class Wrong extends Error {}
 

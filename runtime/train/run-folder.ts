@@ -11,6 +11,7 @@ import { access, mkdir, readdir, readFile, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import { type Json, JsonLines, readJsonLines, toLine, writeAtomic } from "../files.js";
+import { storages } from "../precision.js";
 import { readSafetensors, type Tensor, writeSafetensors } from "../safetensors.js";
 import { codeOf, type Problem, problem, textOf } from "./problem.js";
 import type { Arrays, NamedArray } from "./program.js";
@@ -178,11 +179,13 @@ async function readCheckpoint(folder: string): Promise<Either<Problem, Checkpoin
   if (!Number.isSafeInteger(step) || step < 0) return damaged(`its metadata gives no step`);
   const weights = new Map<string, NamedArray>();
   const state = new Map<string, NamedArray>();
-  for (const [name, { shape, data }] of tensors) {
+  for (const [name, { dtype, shape, data }] of tensors) {
     const into = name.startsWith("weights.") ? weights : name.startsWith("state.") ? state : null;
     if (into === null) return damaged(`"${name}" is neither a weight nor optimizer state`);
-    if (!(data instanceof Float32Array)) return damaged(`"${name}" is not f32`);
-    into.set(name.slice(name.indexOf(".") + 1), { shape, data });
+    const storage = storages.find((s) => s === dtype);
+    if (storage === undefined || !(data instanceof Float32Array))
+      return damaged(`"${name}" is ${dtype}, and should be one of ${storages.join(", ")}`);
+    into.set(name.slice(name.indexOf(".") + 1), { dtype: storage, shape, data });
   }
   return right({ step, weights, state });
 }

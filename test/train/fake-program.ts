@@ -32,7 +32,7 @@ export function fakeProgram(options: FakeOptions = {}): Fake {
   return {
     asked,
     decoded,
-    info: { parameters: SIZE, device: "fake", threads: 1, kernels: 0, compileMs: 0 },
+    info: { parameters: SIZE, device: "fake", threads: 1, bytes: { params: 4 * SIZE, state: 4 * SIZE }, kernels: 0, compileMs: 0 },
     async step(batch, lr, t) {
       options.onStep?.(t);
       if (options.stepMs !== undefined) await new Promise((done) => setTimeout(done, options.stepMs));

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Either, isLeft, isRight } from "fp-ts/lib/Either.js";
+import { FULL } from "../../runtime/precision.js";
 import { defaultsOf, type ModelConfig, type ProgramConfig, type TrainerConfig } from "../../runtime/train/config.js";
 import { RUN_FORMAT, type RunConfig } from "../../runtime/train/run-config.js";
 
@@ -31,6 +32,7 @@ export const program: ProgramConfig = {
   bounds: false,
   accumulate: 2,
   probeSequences: 1,
+  precision: FULL,
   device: "js",
   threads: 1,
   seed: 7,

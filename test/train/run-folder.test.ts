@@ -23,7 +23,7 @@ describe("run folders", () => {
     const checkpoint = value(await opened.readCheckpoint());
     expect(checkpoint.step).toBe(12);
     expect(Array.from(checkpoint.weights.get("a.w")!.data)).toEqual([1, 2, 3, 4]);
-    expect(checkpoint.state.get("a.w.m")).toEqual({ data: Float32Array.of(5), shape: [] });
+    expect(checkpoint.state.get("a.w.m")).toEqual({ dtype: "f32", data: Float32Array.of(5), shape: [] });
   });
   test("say what is wrong with them", async () => {
     using folder = temporary();
@@ -74,7 +74,7 @@ test("a configuration that was edited wrongly names the field", () => {
       "config.json is no run's config.json: "program.optimizer" is "adam" and should be one of adamw, sgd, lion, muon",
       "config.json is no run's config.json: "trainer.lr" is missing and should be a number above 0",
       "config.json is no run's config.json: "data" is no object",
-      "config.json is no run's config.json: "format" is 9, this version reads 2 and what came before: use a newer one",
+      "config.json is no run's config.json: "format" is 9, this version reads 3 and what came before: use a newer one",
       "config.json is no run's config.json: …",
     ]
   `);
@@ -94,6 +94,12 @@ test("a file of the first format is read as what its run was; one of a later for
   expect(value(parseRunConfig(JSON.stringify(first), "config.json"))).toEqual(runConfig);
   const lacking = fault(parseRunConfig(JSON.stringify({ ...first, format: 2 }), "config.json"));
   expect(lacking.message).toContain('"model.attention" is no object');
+  // The second could store nothing but f32.
+  const { precision: _p, ...second } = runConfig.program;
+  expect(value(parseRunConfig(JSON.stringify({ ...runConfig, format: 2, program: second }), "config.json"))).toEqual(runConfig);
+  expect(fault(parseRunConfig(JSON.stringify({ ...runConfig, program: second }), "config.json")).message).toContain(
+    '"program.precision" is no object',
+  );
 });
 test("sizes of an attention that cannot be built are named", () => {
   const said = (attention: object): string =>
