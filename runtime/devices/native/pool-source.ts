@@ -2,14 +2,16 @@
 // A string, because tsc copies no .c files; compiled and cached like any generated unit.
 //
 // Every thread calls the program's one entry with its number (SPMD, static partition) and meets the others at barriers.
-// A thread that waits spins shortly, as the next kernel is usually microseconds away, and then sleeps, so that more
-// threads than cores, or other work on the machine, cost time but never stall. Threads sleep between runs; a sleeping
+// A thread that waits spins shortly, as the next kernel is usually microseconds away; where there are more threads than
+// cores it spins hardly at all and gives its core away a few times instead; then it sleeps, on the counter itself where
+// the system can (futex). So more threads than cores, or other work on the machine, cost time but never stall. Threads sleep between runs; a sleeping
 // thread does not keep a process from ending, and the library pins itself in memory, for unloading it at exit would
 // take the code from under them. The caller of mallard_run only sleeps: it runs on a small stack of koffi's.
 export const POOL_SOURCE = String.raw`
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -17,6 +19,11 @@ export const POOL_SOURCE = String.raw`
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+/* Of linux/futex.h, which not every C library brings. */
+enum { FUTEX_WAIT_PRIVATE = 128, FUTEX_WAKE_PRIVATE = 129 };
+#endif
 
 /* ---- memory: zeroed, aligned to 64 bytes, counted ---- */
 
@@ -85,12 +92,36 @@ int mallard_pin(void) {
 /* ---- waiting for a counter to move on ---- */
 
 typedef struct {
-  _Alignas(64) atomic_uint_fast64_t count;
+  _Alignas(64) atomic_uint count; /* as a whole turn of it passes no waiter by, it may wrap */
   atomic_int sleepers;
+#ifndef __linux__
   pthread_mutex_t lock;
   pthread_cond_t wake;
+#endif
 } Event;
+typedef struct {
+  int spins, yields;
+} Patience;
 
+/* Both sides are sequentially consistent: a sleeper announces itself before it reads the counter, the other side moves
+   the counter before it looks for sleepers, so one of the two sees the other. */
+#ifdef __linux__
+static void event_init(Event *e) {
+  atomic_init(&e->count, 0);
+  atomic_init(&e->sleepers, 0);
+}
+static void event_free(Event *e) { (void)e; }
+static void event_sleep(Event *e, unsigned seen) {
+  atomic_fetch_add(&e->sleepers, 1);
+  /* Returns at once where the counter is no longer what was seen. */
+  while (atomic_load(&e->count) == seen) syscall(SYS_futex, &e->count, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+  atomic_fetch_sub(&e->sleepers, 1);
+}
+static void event_advance(Event *e) {
+  atomic_fetch_add(&e->count, 1);
+  if (atomic_load(&e->sleepers) > 0) syscall(SYS_futex, &e->count, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+}
+#else
 static void event_init(Event *e) {
   atomic_init(&e->count, 0);
   atomic_init(&e->sleepers, 0);
@@ -101,21 +132,8 @@ static void event_free(Event *e) {
   pthread_cond_destroy(&e->wake);
   pthread_mutex_destroy(&e->lock);
 }
-static inline void relax(void) {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  __asm__ volatile("isb" ::: "memory");
-#endif
-}
-static void event_wait(Event *e, uint64_t seen, int spins) {
-  for (int i = 0; i < spins; i++) {
-    if (atomic_load_explicit(&e->count, memory_order_acquire) != seen) return;
-    relax();
-  }
+static void event_sleep(Event *e, unsigned seen) {
   pthread_mutex_lock(&e->lock);
-  /* Announced before the counter is read; the other side moves the counter before it looks for sleepers. Both orders
-     are sequentially consistent, so one of the two sees the other. */
   atomic_fetch_add(&e->sleepers, 1);
   while (atomic_load(&e->count) == seen) pthread_cond_wait(&e->wake, &e->lock);
   atomic_fetch_sub(&e->sleepers, 1);
@@ -129,6 +147,25 @@ static void event_advance(Event *e) {
     pthread_mutex_unlock(&e->lock);
   }
 }
+#endif
+static inline void relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("isb" ::: "memory");
+#endif
+}
+static void event_wait(Event *e, unsigned seen, Patience p) {
+  for (int i = 0; i < p.spins; i++) {
+    if (atomic_load_explicit(&e->count, memory_order_acquire) != seen) return;
+    relax();
+  }
+  for (int i = 0; i < p.yields; i++) {
+    sched_yield();
+    if (atomic_load_explicit(&e->count, memory_order_acquire) != seen) return;
+  }
+  event_sleep(e, seen);
+}
 
 /* ---- the pool ---- */
 
@@ -138,12 +175,13 @@ typedef struct Pool Pool;
 typedef struct {
   _Alignas(64) Pool *pool;
   int tid;
-  uint64_t turn; /* barriers passed: its own sense, to compare with the pool's */
+  unsigned turn; /* barriers passed: its own sense, to compare with the pool's */
   void *scratch;
   pthread_t thread;
 } Worker;
 struct Pool {
-  int n, spins;
+  int n;
+  Patience patience;
   pid_t pid;
   atomic_int stop;
   pthread_mutex_t one_run;
@@ -161,12 +199,12 @@ static void barrier(void *arg) {
   Worker *w = arg;
   Pool *p = w->pool;
   if (p->n == 1) return;
-  uint64_t seen = w->turn++;
+  unsigned seen = w->turn++;
   if (atomic_fetch_sub_explicit(&p->arriving, 1, memory_order_acq_rel) == 1) {
     atomic_store_explicit(&p->arriving, p->n, memory_order_relaxed);
     event_advance(&p->turn);
   } else
-    event_wait(&p->turn, seen, p->spins);
+    event_wait(&p->turn, seen, p->patience);
 }
 
 static void *worker_main(void *arg) {
@@ -176,8 +214,8 @@ static void *worker_main(void *arg) {
   char name[16] = "mallard";
   pthread_setname_np(pthread_self(), name);
 #endif
-  for (uint64_t seen = 0;; seen++) {
-    event_wait(&p->start, seen, p->spins);
+  for (unsigned seen = 0;; seen++) {
+    event_wait(&p->start, seen, p->patience);
     if (atomic_load(&p->stop)) return NULL;
     p->entry(p->buffers, p->extents, w->tid, p->n, w->scratch, barrier, w);
     if (atomic_fetch_sub_explicit(&p->running, 1, memory_order_acq_rel) == 1) event_advance(&p->done);
@@ -199,12 +237,12 @@ static void release(Pool *p) {
   mallard_free(p, sizeof(Pool));
 }
 
-Pool *mallard_pool_create(int n, int spins) {
+Pool *mallard_pool_create(int n, int spins, int yields) {
   Pool *p = mallard_alloc(sizeof(Pool));
   if (!p) return NULL;
   p->workers = mallard_alloc(sizeof(Worker) * (uint64_t)n);
   if (!p->workers) return mallard_free(p, sizeof(Pool)), NULL;
-  p->n = n, p->spins = spins, p->pid = getpid();
+  p->n = n, p->patience = (Patience){spins, yields}, p->pid = getpid();
   atomic_init(&p->stop, 0), atomic_init(&p->running, 0), atomic_init(&p->arriving, n);
   pthread_mutex_init(&p->one_run, NULL);
   event_init(&p->start), event_init(&p->done), event_init(&p->turn);
@@ -250,10 +288,10 @@ int mallard_run(Pool *p, Entry entry, void *const *buffers, const int32_t *exten
   }
   if (status == OK) {
     p->entry = entry, p->buffers = buffers, p->extents = extents;
-    uint64_t seen = atomic_load(&p->done.count);
+    unsigned seen = atomic_load(&p->done.count);
     atomic_store(&p->running, p->n);
     event_advance(&p->start);
-    event_wait(&p->done, seen, 0);
+    event_wait(&p->done, seen, (Patience){0, 0});
   }
   pthread_mutex_unlock(&p->one_run);
   return status;

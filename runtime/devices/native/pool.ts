@@ -15,9 +15,10 @@ import type { Toolchain } from "./toolchain.js";
 export const POOL_UNIT: Unit = { name: "mallard_pool", source: POOL_SOURCE };
 const UNITS: readonly Unit[] = [POOL_UNIT, { name: "mallard_fill", source: FILL_SOURCE }];
 export const MAX_THREADS = 1024;
-/** While cores suffice the wait for the next kernel is worth some tens of microseconds; else the core is another thread's. */
-const SPINS = 2000;
-const SPINS_CROWDED = 20;
+/** How a thread waits before it sleeps. While cores suffice the wait for the next kernel is worth some tens of microseconds; else
+ *  the core is another thread's, and giving it away is a quarter of what sleeping and waking cost. */
+const PATIENCE = { spins: 2000, yields: 0 };
+const PATIENCE_CROWDED = { spins: 20, yields: 4 };
 
 export interface Allocation {
   readonly address: Address;
@@ -103,7 +104,11 @@ function bind(handle: Library["handle"]): Native {
     block: number,
   ) => void = handle.func("mallard_copy", "void", ["void *", "void *", "int", "void *", "void *", "void *", "uint64_t"]);
   const pin: () => number = handle.func("mallard_pin", "int", []);
-  const create: (threads: number, spins: number) => Address | null = handle.func("mallard_pool_create", "void *", ["int", "int"]);
+  const create: (threads: number, spins: number, yields: number) => Address | null = handle.func("mallard_pool_create", "void *", [
+    "int",
+    "int",
+    "int",
+  ]);
   const destroy: (pool: Address) => void = handle.func("mallard_pool_destroy", "void", ["void *"]);
   const runAsync: (
     pool: Address,
@@ -138,7 +143,8 @@ function bind(handle: Library["handle"]): Native {
     fill: handle.symbol("mallard_fill"),
     get: (to, from) => flat(to, from, to.byteLength),
     pool(threads) {
-      const made = create(threads, threads <= availableParallelism() ? SPINS : SPINS_CROWDED);
+      const { spins, yields } = threads <= availableParallelism() ? PATIENCE : PATIENCE_CROWDED;
+      const made = create(threads, spins, yields);
       if (made === null) return E.left(new DeviceError({ kind: "OutOfMemory", what: `a pool of ${threads} threads`, bytes: threads * 2 ** 23 }));
       let pool: Address | null = made;
       return E.right({
