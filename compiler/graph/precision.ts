@@ -38,7 +38,7 @@ export function keptProducts(roots: readonly Node[]): ReadonlySet<Node> {
   const data = upwards(nodes, loops, (n) => n.op === "leaf" && n.role === "input");
   const sides = sidesOf(nodes, data);
   const products = nodes.filter((n): n is FoldNode => !late.has(n) && data.has(n) && (sides.get(n) ?? []).length === 0 && isProduct(n, data));
-  const read = downwards(nodes, loops, late, new Set<Node>([...products, ...nodes.filter((n) => !late.has(n) && betweenData(n, data))]));
+  const read = downwards(nodes, loops, late, new Set<Node>([...products, ...nodes.filter((n) => !late.has(n) && ofData(n, data).length > 0)]));
   return new Set(products.filter((n) => read.has(n)));
 }
 
@@ -87,20 +87,19 @@ const isSum = (n: FoldNode): boolean => {
   const body = combine.at[n.field];
   return body?.kind === "call" && body.prim === "add" && body.args.every((a) => a.kind === "arg") && empty[n.field] === 0;
 };
-/** The factors of a sum of products that have a row of their own: two at least make a contraction. */
-function operands(n: Node): readonly Factor[] {
+/** Two factors of a sum of products, each with a row that the other lacks: a contraction's two sides. */
+type Sides = readonly [Factor, Factor];
+function contractions(n: Node): readonly Sides[] {
   if (n.op !== "fold" || !isSum(n)) return [];
   const rows = Object.keys(n.axes);
   const factors = factorsOf(n.args[0] as Node).filter((f) => n.over.some((a) => f.axes.has(a)));
-  const own = factors.filter((f) => rows.some((a) => f.axes.has(a) && factors.some((g) => !g.axes.has(a))));
-  return own.length >= 2 ? own : [];
+  const beside = (f: Factor, g: Factor) => rows.some((a) => f.axes.has(a) && !g.axes.has(a));
+  return factors.flatMap((f, i) => factors.slice(i + 1).flatMap((g): Sides[] => (beside(f, g) && beside(g, f) ? [[f, g]] : [])));
 }
 const isData = (f: Factor, data: ReadonlySet<Node>): boolean => f.nodes.some((n) => data.has(n));
-const betweenData = (n: Node, data: ReadonlySet<Node>): boolean => operands(n).filter((f) => isData(f, data)).length >= 2;
-const isProduct = (n: Node, data: ReadonlySet<Node>): n is FoldNode => {
-  const own = operands(n);
-  return own.length >= 2 && own.filter((f) => isData(f, data)).length === 1;
-};
+const ofData = (n: Node, data: ReadonlySet<Node>): readonly Sides[] => contractions(n).filter((s) => s.every((f) => isData(f, data)));
+const isProduct = (n: Node, data: ReadonlySet<Node>): n is FoldNode =>
+  ofData(n, data).length === 0 && contractions(n).some((s) => s.some((f) => isData(f, data)));
 
 /** The two axes of scores, for values that have both: contractions between data, and what is made of them. */
 function sidesOf(nodes: readonly Node[], data: ReadonlySet<Node>): ReadonlyMap<Node, readonly (readonly string[])[]> {
@@ -108,10 +107,8 @@ function sidesOf(nodes: readonly Node[], data: ReadonlySet<Node>): ReadonlyMap<N
   for (const n of nodes) {
     const inherited = below(n).flatMap((p) => out.get(p) ?? []);
     const pairs = inherited.filter((pair) => pair.every((a) => a in n.axes));
-    if (inherited.length === 0 && betweenData(n, data)) {
-      const own = operands(n);
-      pairs.push(Object.keys(n.axes).filter((a) => own.some((f) => f.axes.has(a)) && !own.every((f) => f.axes.has(a))));
-    }
+    const [sides] = inherited.length === 0 ? ofData(n, data) : [];
+    if (sides) pairs.push(Object.keys(n.axes).filter((a) => sides.some((f) => f.axes.has(a)) && !sides.every((f) => f.axes.has(a))));
     if (pairs.length > 0) out.set(n, pairs);
   }
   return out;
