@@ -21,6 +21,7 @@ import {
   type Precision,
   SCHEDULES,
   type ScheduleName,
+  TUNE_SECONDS,
   UPDATES,
 } from "../trainer.js";
 import { interventionOf } from "./language-model.js";
@@ -46,6 +47,8 @@ export interface Flags extends Partial<InterventionConfig> {
   readonly precision?: Precision;
   readonly device: DeviceName | "auto";
   readonly threads?: number;
+  /** Seconds; true: as many as usual. */
+  readonly tune?: number | true;
   readonly seed: number;
   readonly data?: string;
   readonly out: string;
@@ -132,6 +135,12 @@ export const withOptions = (command: Command): Command =>
     )
     .addOption(new Option("--device <name>", `auto, ${DEVICES.join(", ")}`).argParser(choice(["auto", ...DEVICES])).default("auto"))
     .addOption(new Option("--threads <n>", "of the native device; default: all cores").argParser(integer(1, 1024)))
+    .addOption(
+      new Option(
+        "--tune [seconds]",
+        `before the first step, measure how its kernels run fastest here, for at most so long (default ${TUNE_SECONDS}); what was measured before is used`,
+      ).argParser(positive),
+    )
     .addOption(new Option("--seed <n>", "of the initial weights and the order of the data").argParser(integer(0, 2 ** 31 - 1)).default(0))
     .addOption(new Option("--data <file>", "text to train on; default: 18 public-domain books"))
     .addOption(new Option("--out <dir>", "folder for runs").default("runs"))

@@ -33,10 +33,24 @@ import { createLanguageModel, rateOf } from "./language-model.js";
 import { count, EXIT, jsonResult, note, report, result } from "./output.js";
 import { type Progress, trainingProgress } from "./progress.js";
 import { DEFAULT_STEPS, type Flags, idleFlag, withOptions } from "./train-options.js";
+import { tuningOptions } from "./tuning.js";
 import { version } from "./version.js";
 
 /** What a resumed run may be given anew; everything else is the run's own. */
-const RESUMABLE = new Set(["resume", "steps", "precision", "device", "threads", "out", "evalEvery", "probeEvery", "prompt", "sample", "json"]);
+const RESUMABLE = new Set([
+  "resume",
+  "steps",
+  "precision",
+  "device",
+  "threads",
+  "tune",
+  "out",
+  "evalEvery",
+  "probeEvery",
+  "prompt",
+  "sample",
+  "json",
+]);
 const PROBE_SEQUENCES = 2;
 
 export function addTrain(program: Command, exit: (code: number) => void, createProgram: ProgramFactory = createLanguageModel): void {
@@ -76,17 +90,24 @@ async function run(flags: Flags, command: Command, createProgram: ProgramFactory
   const writable = existing === null ? await checkParent(flags.out) : null;
   if (writable !== null) return report(writable, flags.json);
 
+  if (flags.tune !== undefined && config.program.device !== "native")
+    return report(
+      { kind: "usage", message: `--tune measures the native device, and this run is on ${config.program.device}`, hint: "leave --tune out" },
+      flags.json,
+    );
+  const tuning = flags.tune === undefined ? undefined : tuningOptions(flags.tune);
   let progress: Progress | null = null;
   let stepping = false;
   using interrupt = onInterrupt((code) => {
     if (stepping) progress?.say("Ending after this step with a checkpoint; press Ctrl-C again to quit at once.");
     if (progress !== null) return;
     // Before the first step there is nothing to keep.
-    report({ kind: "run", message: "stopped before the first step", hint: "start again when you like" }, flags.json);
+    const hint = tuning ? "start again when you like: what was measured is kept" : "start again when you like";
+    report({ kind: "run", message: "stopped before the first step", hint }, flags.json);
     process.exit(code);
   });
   note(`Compiling for ${config.program.device}…`);
-  const made = await createProgram(model, config.program, "training");
+  const made = await createProgram(model, config.program, "training", tuning);
   if (isLeft(made)) return report(made.left, flags.json);
   using program = made.right;
   if (checkpoint !== null) {

@@ -19,17 +19,20 @@ import type { DeviceError } from "./errors.js";
 import { kernelKey, type Measured, machineOf, TuneStore } from "./tune-store.js";
 
 export interface TuneProgress {
-  /** The kernel that is measured now, or was last; how many are done, of how many. */
-  readonly kernel: string;
+  /** The kernel that is measured now; null at the end. */
+  readonly kernel: string | null;
+  /** How many of the program's kernels are measured, of how many there are to measure; and how many were known before. */
   readonly done: number;
   readonly of: number;
-  /** How many times as fast the last one is as chosen: 1 where the recipe's choice stays; null before the first. */
+  readonly known: number;
+  /** How many times as fast the last one is as chosen: 1 where the recipe's choice stays; null where none was measured. */
   readonly gain: number | null;
   readonly secondsLeft: number;
 }
 export interface TuneOptions {
   /** Seconds for all programs of a session together; 60 unless said. A kernel that is begun is finished. */
   readonly seconds?: number;
+  /** Called before each kernel and at the end of each program that has any. */
   readonly progress?: (p: TuneProgress) => void;
   /** Ends the search; what is done is kept. */
   readonly signal?: AbortSignal;
@@ -57,39 +60,42 @@ export function tuner(o: TuneOptions, notice: (line: string) => void): Choose {
       if (store.refused) notice(`tuning: ${store.refused}: not used, measured again`);
     }
     const choices = new Map<string, Choice>();
-    const found = (t: Tunable, m: Measured) => {
+    const take = (t: Tunable, m: Measured) => {
       if (Object.keys(m.choice).length > 0) choices.set(t.text, admitted(t.settings, m.choice));
     };
+    const kernels = worthwhile(tunables(plan));
     const pending: { readonly kernel: Tunable; readonly key: string }[] = [];
-    for (const kernel of worthwhile(tunables(plan))) {
+    for (const kernel of kernels) {
       const key = kernelKey(prelude, kernel.text, kernel.settings);
-      const known = store.get(key);
-      if (known) found(kernel, known);
+      const measured = store.get(key);
+      if (measured) take(kernel, measured);
       else pending.push({ kernel, key });
     }
-    let gain: number | null = null;
+    const known = kernels.length - pending.length;
     const began = performance.now();
     const left = () => seconds - spent - (performance.now() - began) / 1e3;
     const stopped = () => left() <= 0 || o.signal?.aborted === true;
-    let done = 0;
+    let [done, gain]: [number, number | null] = [0, null];
+    const report = (kernel: string | null) => o.progress?.({ kernel, done, of: pending.length, known, gain, secondsLeft: Math.max(0, left()) });
     for (const { kernel, key } of pending) {
-      const report = () => o.progress?.({ kernel: kernel.name, done, of: pending.length, gain, secondsLeft: Math.max(0, left()) });
-      report();
       if (stopped()) break;
+      report(kernel.name);
       const measured = await measure(kernel, bench, stopped);
       if (E.isLeft(measured)) {
         // Too large to stand beside the program itself: it goes by the recipe.
         if (measured.left.kind !== "OutOfMemory") return measured;
         notice(`tuning: ${kernel.name} is not measured: ${measured.left.message}`);
+        gain = null;
       } else if (measured.right) {
         const kept = store.put(key, measured.right);
         if (E.isLeft(kept)) return kept;
-        found(kernel, measured.right);
+        take(kernel, measured.right);
         gain = measured.right.own / measured.right.chosen;
       } else break; // stopped on the way
       done++;
-      if (done === pending.length) report();
     }
+    // Of a program that comes after the end of the search there is nothing to say.
+    if (done > 0 || (kernels.length > 0 && !o.signal?.aborted)) report(null);
     spent += (performance.now() - began) / 1e3;
     return E.right(choices);
   };

@@ -1,7 +1,9 @@
 // The trainer as a whole: data, runs, training, generation, and which devices there are to do it on.
+
 export { type Corpus, GUTENBERG, loadCorpus } from "../data/corpus.js";
 export type { LanguageDecoder as Decoder } from "../decoding.js";
 export { FULL, isFull, type Precision, precisionText, readPrecision, UPDATES, type WeightUpdate } from "../precision.js";
+export { TUNE_SECONDS, type TuneOptions, type TuneProgress } from "../tune.js";
 export {
   ADAMW_LR,
   ATTENTIONS,

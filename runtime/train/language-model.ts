@@ -54,12 +54,15 @@ export interface Ingredients {
 
 export const languageModels =
   (ingredients: Ingredients): ProgramFactory =>
-  async (config, options, purpose) => {
-    const session = await openSession(options.device, { threads: options.threads });
+  async (config, options, purpose, tune) => {
+    const prepared = new AbortController();
+    tune?.signal?.addEventListener("abort", () => prepared.abort());
+    const session = await openSession(options.device, { threads: options.threads, tune: tune && { ...tune, signal: prepared.signal } });
     if (isLeft(session)) return problem("device", session.left.message, "mallard doctor says which devices work here");
     try {
       const model = new LanguageModel(session.right, ingredients, config, options);
       await model.prepare(purpose);
+      prepared.abort(); // what is compiled on the way (validation, probes) does not hold up the run
       return right(model);
     } catch (thrown) {
       session.right[Symbol.dispose]();

@@ -4,6 +4,7 @@ import type { Either } from "fp-ts/lib/Either.js";
 import type { Batch } from "../data/batches.js";
 import type { NotFinite } from "../finite.js";
 import type { Storage } from "../precision.js";
+import type { TuneOptions } from "../tune.js";
 import type { Bounds } from "./bounds.js";
 import type { ModelConfig, ProgramConfig } from "./config.js";
 import type { Problem } from "./problem.js";
@@ -80,4 +81,10 @@ export interface TrainingProgram {
 
 /** `training` compiles the step; `generation` only what `decode` needs: step, evaluate and probe are not asked of it. */
 export type Purpose = "training" | "generation";
-export type ProgramFactory = (model: ModelConfig, options: ProgramConfig, purpose: Purpose) => Promise<Either<Problem, TrainingProgram>>;
+/** `tune`: what is compiled for the purpose is measured first; later programs take what is known by then. */
+export type ProgramFactory = (
+  model: ModelConfig,
+  options: ProgramConfig,
+  purpose: Purpose,
+  tune?: TuneOptions,
+) => Promise<Either<Problem, TrainingProgram>>;
