@@ -18,7 +18,7 @@ const child = new URL("./programs-child.ts", import.meta.url).pathname;
 /** Standing in for the C compiler: notes each unit that it compiles, and is quick about it. */
 const counting = (folder: string): string => {
   const script = join(folder, "cc.sh");
-  writeFileSync(script, `#!/bin/sh\ncase "$*" in *" -c "*) echo unit >> ${folder}/units;; esac\nexec cc "$@" -O0\n`, { mode: 0o700 });
+  writeFileSync(script, `#!/bin/sh\ncase "$*" in *" -c "*|*" -shared "*) echo unit >> ${folder}/units;; esac\nexec cc "$@" -O0\n`, { mode: 0o700 });
   return script;
 };
 async function run(cache: string, cc: string, ...more: readonly string[]) {

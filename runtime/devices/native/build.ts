@@ -8,19 +8,22 @@ import * as E from "fp-ts/lib/Either.js";
 import { DeviceError } from "../../errors.js";
 import { run, type Toolchain } from "./toolchain.js";
 
+/** The unit that holds the library's key, as a symbol of that name. */
+const KEY = "mallard_key";
 export interface Unit {
   /** Letters, digits and _ alone; unique among the units. */
   readonly name: string;
   readonly source: string;
 }
 
-/** Writes a file that must not exist yet; a link in its place is refused by the kernel. Everything is on the disk on return. */
-export function writeNew(path: string, data: string | Uint8Array): void {
+/** Writes a file that must not exist yet; a link in its place is refused by the kernel. Everything is on the disk on return,
+ *  if it is to last. */
+export function writeNew(path: string, data: string | Uint8Array, lasting = true): void {
   const fd = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
   try {
     const bytes = typeof data === "string" ? Buffer.from(data) : data;
     for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
-    fsyncSync(fd);
+    if (lasting) fsyncSync(fd);
   } finally {
     closeSync(fd);
   }
@@ -35,33 +38,41 @@ export async function build(
   keep: (unit: Unit) => string | null,
   jobs: number = availableParallelism(),
 ): Promise<E.Either<DeviceError, string>> {
-  const all: readonly Unit[] = [...units, { name: "mallard_key", source: `const char mallard_key[] = "${key}";\n` }];
   // The compiler's own temporary files stay in the work folder too.
   const options = { cwd: work, env: { ...process.env, TMPDIR: work, LC_ALL: "C" } };
   const names = new Set<string>();
-  for (const u of all) {
-    if (!/^\w+$/.test(u.name) || names.has(u.name)) throw new Error(`bad unit name ${u.name}`); // ours to get right
+  for (const u of units) {
+    if (!/^\w+$/.test(u.name) || names.has(u.name) || u.name === KEY) throw new Error(`bad unit name ${u.name}`); // ours to get right
     names.add(u.name);
   }
   const failed = (unit: Unit, stderr: string) =>
     new DeviceError({ kind: "CompileFailed", unit: unit.name, file: unit.source === "" ? null : keep(unit), stderr });
-  let next = 0;
-  let failure: DeviceError | null = null;
-  const worker = async () => {
-    for (let unit = all[next++]; unit && !failure; unit = all[next++]) {
-      const file = `${unit.name}.c`;
-      writeNew(join(work, file), unit.source);
-      const done = await run(tool.program, [...tool.args, ...tool.flags, "-c", file, "-o", `${unit.name}.o`], options);
-      if (E.isLeft(done)) failure ??= failed(unit, done.left);
-      else if (done.right.code !== 0) failure ??= failed(unit, done.right.stderr);
-    }
-  };
-  await Promise.all(Array.from({ length: Math.max(1, Math.min(jobs, all.length)) }, worker));
-  if (failure) return E.left(failure);
-  const objects = all.map((u) => `${u.name}.o`);
-  const linked = await run(tool.program, [...tool.args, ...tool.flags, "-shared", "-o", "kernels.so", ...objects, "-lm", "-ldl"], options);
   const link: Unit = { name: "link", source: "" };
-  if (E.isLeft(linked)) return E.left(failed(link, linked.left));
-  if (linked.right.code !== 0) return E.left(failed(link, linked.right.stderr));
-  return E.right(join(work, "kernels.so"));
+  writeNew(join(work, `${KEY}.c`), `const char ${KEY}[] = "${key}";\n`, false);
+  for (const u of units) writeNew(join(work, `${u.name}.c`), u.source, false);
+  const compiler = async (blamed: Unit, ...more: readonly string[]): Promise<DeviceError | null> => {
+    const done = await run(tool.program, [...tool.args, ...tool.flags, ...more], options);
+    if (E.isLeft(done)) return failed(blamed, done.left);
+    return done.right.code === 0 ? null : failed(blamed, done.right.stderr);
+  };
+  // Starting a process costs about as much as a small unit: one alone is compiled and linked at once, and the key with the link.
+  const linking = (blamed: Unit, parts: readonly string[]) => compiler(blamed, "-shared", "-o", "kernels.so", ...parts, `${KEY}.c`, "-lm", "-ldl");
+  const [only, ...others] = units;
+  let failure: DeviceError | null = null;
+  if (only && others.length === 0) failure = await linking(only, [`${only.name}.c`]);
+  else {
+    let next = 0;
+    const worker = async () => {
+      for (let unit = units[next++]; unit && !failure; unit = units[next++]) {
+        const wrong = await compiler(unit, "-c", `${unit.name}.c`, "-o", `${unit.name}.o`);
+        failure ??= wrong;
+      }
+    };
+    await Promise.all(Array.from({ length: Math.max(1, Math.min(jobs, units.length)) }, worker));
+    failure ??= await linking(
+      link,
+      units.map((u) => `${u.name}.o`),
+    );
+  }
+  return failure ? E.left(failure) : E.right(join(work, "kernels.so"));
 }
