@@ -1,4 +1,7 @@
 // Mallard: the public index.
+
+export { type PlanProduct, type ProductAxis, type ProductSide, productsOf } from "./compiler/explain/products.js";
+export { type KernelScaling, MOST_UNITS, type Scaling, type Share, scalingOf } from "./compiler/explain/scaling.js";
 export * from "./dsl/index.js";
 export { CompileError } from "./runtime/backend.js";
 export { type Checked, Checker, type Comparison } from "./runtime/check/checker.js";
@@ -19,6 +22,7 @@ export {
 } from "./runtime/derived.js";
 export type { HostArray } from "./runtime/device.js";
 export type { DeviceName, DeviceOptions } from "./runtime/devices/index.js";
+export { openPeak, type Peak, type PeakTask } from "./runtime/devices/native/peak.js";
 export { type Diagnosis, diagnosesOf } from "./runtime/diagnoses.js";
 export { DeviceError } from "./runtime/errors.js";
 export { authored, excerpt } from "./runtime/excerpt.js";
@@ -36,7 +40,18 @@ export {
 export { type ExportedFile, type ExportTarget, exportedFiles, exportTargets, writeFiles } from "./runtime/export.js";
 export { DivergedError, type NotFinite } from "./runtime/finite.js";
 export { type Expression, type Halves, halvesOf } from "./runtime/halves.js";
-export { type KernelTime, kernelTimes } from "./runtime/profile.js";
+export { type KernelSource, type KernelTime, kernelTimes } from "./runtime/profile.js";
+export {
+  type Attained,
+  attained,
+  type ExpressionProfileOptions,
+  type ProfiledExpression,
+  type ProfileOptions,
+  profileExpression,
+  profileRuns,
+  type RunProfile,
+  titleOf,
+} from "./runtime/profiling.js";
 export {
   type CompileOptions,
   compile,
@@ -49,6 +64,7 @@ export {
   printedTargets,
   type Results,
 } from "./runtime/program.js";
+export { measureRoofs, type Roofs, roofsOf } from "./runtime/roofs.js";
 export { type ProgramSpec, Session, SessionProgram } from "./runtime/session.js";
 export { type Training, type TrainOptions, train } from "./runtime/train.js";
 export { startTraining, type TrainingPrograms, type TrainingSpec, trainingPrograms } from "./runtime/training.js";

@@ -1,16 +1,18 @@
 // Whoever is measured, ours or a peer: it runs for a short slice when its turn comes and is silent in between.
-// Peers are processes of their own that answer a line "SIZE SECONDS" with one figure for each repetition.
+// Peers are processes of their own that answer a line "TASK SECONDS" with one figure for each repetition.
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { median, turns } from "./statistics.js";
 
+export type Task = number | string;
 export interface Contestant {
   readonly name: string;
   /** Version, kernels: what a reader of the results needs. */
   readonly detail: string;
-  /** One figure for each repetition, as many as fit into about this many seconds. */
-  slice(size: number, seconds: number): Promise<readonly number[]>;
+  /** One figure for each repetition, as many as fit into about this many seconds, one at least. `task`: what of, where it
+   *  has several. */
+  slice(task: Task, seconds: number): Promise<readonly number[]>;
   close(): void;
 }
 
@@ -25,7 +27,7 @@ export interface Showing {
 /** Rounds in which each runs once, in changing order. The first round warms up. */
 export async function rounds(
   contestants: readonly Contestant[],
-  o: { readonly size: number; readonly seconds: number; readonly pairs: number; readonly progress: (line: string) => void },
+  o: { readonly size: Task; readonly seconds: number; readonly pairs: number; readonly progress: (line: string) => void },
 ): Promise<ReadonlyMap<Contestant, Showing>> {
   const figures = new Map(contestants.map((c) => [c, { medians: [] as number[], all: [] as number[] }]));
   for (let round = -1; round < o.pairs; round++) {
@@ -95,8 +97,8 @@ const start = (program: string, args: readonly string[], env: Readonly<Record<st
 export const peer = (name: string, detail: string, lines: Lines): Contestant => ({
   name,
   detail,
-  slice: async (size, seconds) => {
-    const figures = (await lines.ask(`${size} ${seconds}`)).trim().split(/\s+/).map(Number);
+  slice: async (task, seconds) => {
+    const figures = (await lines.ask(`${task} ${seconds}`)).trim().split(/\s+/).map(Number);
     if (figures.length === 0 || figures.some((x) => !(x > 0))) throw new Error(`${name} answered with no figures`);
     return figures;
   },

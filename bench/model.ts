@@ -3,30 +3,27 @@
 import {
   type AnyTensor,
   compileIn,
-  crossEntropy,
   dot,
   each,
   gain,
   grad,
+  type Init,
   input,
-  inputLeaves,
   map,
-  mean,
   model,
   mul,
   type Optimizer,
   type Session,
   type SessionProgram,
-  startTraining,
   sum,
   type TrainingPrograms,
   type TrainingSpec,
-  trainingPrograms,
   weight,
 } from "../index.js";
-import { adamw, alibi, causal, documents, muonWithAdamW, quack, softCap, transformer, window } from "../models/index.js";
-import type { ModelConfig } from "../trainer.js";
+import { adamw, alibi, causal, documents, muonWithAdamW, nextToken, quack, softCap, transformer, window } from "../models/index.js";
+import { type MeasuredStep, type ModelConfig, measuredStep } from "../trainer.js";
 import type { AttentionSizes, AttentionVariant } from "./peers.js";
+import type { Shape } from "./products.js";
 
 type Node = TrainingSpec["loss"];
 type Leaf = TrainingPrograms["params"][number];
@@ -53,63 +50,33 @@ function optimizerOf({ rule = "adamw", kind = "none" }: StepOptions): Optimizer 
 }
 
 /** The step as a program, its weights and optimizer state at their beginning. */
-export async function openStep(session: Session, s: ModelConfig, o: StepOptions = {}) {
+export function openStep(session: Session, s: ModelConfig, o: StepOptions = {}): Promise<MeasuredStep> {
   const own = { model: s.model, layer: s.layer, head: s.head, dim: s.model / s.head, ff: s.ff, vocab: s.vocab };
   const decoder = o.kind === "qk-norm" ? transformer({ ...own, qkNorm: true }) : transformer(own);
-  const inputs = {
-    tokens: input({ batch: s.batch, time: s.time }, "i32"),
-    following: input({ batch: s.batch, time: s.time }, "i32"),
-    lr: input({}),
-    t: input({}),
-  };
-  const loss = mean(crossEntropy(decoder.bound({ tokens: inputs.tokens }), inputs.following, "vocab"), "batch", "time");
-  const programs = trainingPrograms({
-    name: "bench_step",
-    params: decoder.params,
-    inputs: inputLeaves(inputs),
-    loss: nodeOf(loss),
-    optimizer: optimizerOf(o),
-    lr: nodeOf(inputs.lr),
-    t: nodeOf(inputs.t),
-  });
-  const program = await startTraining(session, o.profile ? { ...programs, step: { ...programs.step, profile: true } } : programs, 1);
-  const count = (l: Leaf) => Object.values(l.axes).reduce<number>((n, e) => n * Number(e), 1);
-  const batch = tokensOf(s);
-  let t = 0;
-  return {
-    program,
-    parameters: programs.params.reduce((n, l) => n + count(l), 0),
-    step: (): ReturnType<SessionProgram["run"]> => program.run({ ...batch, lr: [3e-4], t: [++t] }),
-  };
-}
-/** One batch of bytes, from a fixed generator (Numerical Recipes' linear congruence, high bits). */
-function tokensOf(s: ModelConfig) {
-  const ids = new Int32Array(s.batch * (s.time + 1));
-  let state = 1;
-  for (let i = 0; i < ids.length; i++) {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    ids[i] = Math.floor((state / 2 ** 32) * s.vocab);
-  }
-  const rows = (from: number) =>
-    Int32Array.from({ length: s.batch * s.time }, (_, i) => ids[Math.floor(i / s.time) * (s.time + 1) + (i % s.time) + from] as number);
-  return { tokens: rows(0), following: rows(1) };
+  const { params } = decoder;
+  return measuredStep(session, s, { params, loss: nextToken(decoder), optimizer: optimizerOf(o), profile: o.profile ?? false });
 }
 
-/** c ← a·b, all three the session's own: nothing is copied in or out, so a run is the kernel and the call. */
-export async function openProduct(session: Session, n: number): Promise<SessionProgram> {
-  const parts = {
-    a: weight({ m: n }, { k: n }, { std: 1 }),
-    b: weight({ k: n }, { n: n }, { std: 1 }),
-    c: weight({ m: n }, { n: n }, { fill: 0 }),
+/** c ← a·b, all three the session's own with their axes in the order that the shape says: nothing is copied in or out, so a
+ *  run is the kernel and the call. Its results have the kernels' times. */
+export async function openProduct(session: Session, shape: Pick<Shape, "axes" | "a" | "b" | "c">): Promise<SessionProgram> {
+  const sizes = new Map(shape.axes.map((x) => [x.name, x.size]));
+  // Axes are in memory in the order of their declaration, `from` before `to`.
+  const declared = (order: readonly string[], init: Init) => {
+    const axes = order.map((name) => [name, sizes.get(name) as number] as const);
+    return weight(Object.fromEntries(axes.slice(0, 1)), Object.fromEntries(axes.slice(1)), init);
   };
-  const product = model(parts, {}, ({ a, b }) => dot(a, b, "k"));
+  const parts = { a: declared(shape.a, { std: 1 }), b: declared(shape.b, { std: 1 }), c: declared(shape.c, { fill: 0 }) };
+  const summed = shape.axes.flatMap((x) => (x.of === "k" ? [x.name] : []));
+  const product = model(parts, {}, ({ a, b }) => dot(a, b, ...(summed as [string, ...string[]])));
   const { a, b, c } = product.params;
   await session.initialise([a, b, c].map(leafOf), 1);
   return session.program({
-    name: `product${n}`,
+    name: "product",
     inputs: {},
     outputs: {},
     updates: [{ leaf: leafOf(c), value: nodeOf(product.bound({})) }],
+    profile: true,
   });
 }
 /** Attention, and the gradients of Σ out·g: with tensors that are given, and results that are handed out, at each run. */

@@ -35,29 +35,40 @@ async function compiled(name: string, file: string, threads: number): Promise<Ei
     rmSync(folder, { recursive: true, force: true });
   }
 }
+/** Its slices are of a `blasTask`, in seconds a product. */
 export const openBlas = (threads: number) => compiled("OpenBLAS", "openblas.c", threads);
-export const peak = (threads: number) => compiled("peak", "peak.c", threads);
+export interface BlasTask {
+  readonly batch: number;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** Stored transposed: a as [k, m], b as [n, k]. */
+  readonly ta: boolean;
+  readonly tb: boolean;
+}
+export const blasTask = (t: BlasTask): string => [Number(t.ta), Number(t.tb), t.batch, t.m, t.n, t.k].join(" ");
+export const squareTask = (n: number): string => blasTask({ batch: 1, m: n, n, k: n, ta: false, tb: false });
 
 export type Mode = "eager" | "compile";
 export const torchName = (mode: Mode) => (mode === "compile" ? "torch.compile" : "PyTorch eager");
-export interface Torch {
+/** A peer's training step. */
+export interface StepPeer {
   readonly contestant: Contestant;
   readonly parameters: number;
   /** From the process's start to the end of its first step. */
   readonly firstSeconds: number;
 }
-/** PyTorch's training step, after its first one. `cache`: where torch.compile keeps what it made. */
-export async function torch(mode: Mode, s: ModelConfig, threads: number, folder: string | null, cache?: string): Promise<Either<string, Torch>> {
-  const name = torchName(mode);
-  const python = folder === null ? "python3" : join(folder, "bin/python");
+async function stepPeer(
+  name: string,
+  what: string,
+  python: string,
+  args: readonly string[],
+  s: ModelConfig,
+  env: Readonly<Record<string, string>> = {},
+): Promise<Either<string, StepPeer>> {
   const sizes = [s.vocab, s.model, s.layer, s.head, s.ff, s.time, s.batch].map(String);
   const start = performance.now();
-  const lines = new Lines(
-    name,
-    python,
-    [source("torch_step.py"), "--mode", mode, "--threads", String(threads), ...sizes],
-    cache === undefined ? {} : { TORCHINDUCTOR_CACHE_DIR: cache, TRITON_CACHE_DIR: join(cache, "triton") },
-  );
+  const lines = new Lines(name, python, [...args, ...sizes], env);
   try {
     const about: unknown = JSON.parse(await lines.line());
     const firstSeconds = (performance.now() - start) / 1e3;
@@ -66,9 +77,23 @@ export async function torch(mode: Mode, s: ModelConfig, threads: number, folder:
     return right({ contestant: peer(name, String(about.system), lines), parameters: Number(about.parameters), firstSeconds });
   } catch (e) {
     lines.close();
-    return left(`${name}: ${python}: ${reason(e)} (python3 -m venv DIR && DIR/bin/pip install torch, then --peers DIR)`);
+    return left(`${name}: ${python}: ${reason(e)} (python3 -m venv DIR && DIR/bin/pip install ${what}, then --peers DIR)`);
   }
 }
+const pythonIn = (folder: string | null) => (folder === null ? "python3" : join(folder, "bin/python"));
+/** JAX's training step, jitted whole, after its first ones. */
+export const jax = (s: ModelConfig, threads: number, folder: string | null) =>
+  stepPeer("JAX", "jax", pythonIn(folder), [source("jax_step.py"), "--threads", String(threads)], s);
+/** PyTorch's training step, after its first one. `cache`: where torch.compile keeps what it made. */
+export const torch = (mode: Mode, s: ModelConfig, threads: number, folder: string | null, cache?: string) =>
+  stepPeer(
+    torchName(mode),
+    "torch",
+    pythonIn(folder),
+    [source("torch_step.py"), "--mode", mode, "--threads", String(threads)],
+    s,
+    cache === undefined ? {} : { TORCHINDUCTOR_CACHE_DIR: cache, TRITON_CACHE_DIR: join(cache, "triton") },
+  );
 export const ATTENTION = ["causal", "window", "alibi", "soft-cap", "documents"] as const;
 export type AttentionVariant = (typeof ATTENTION)[number];
 export interface AttentionSizes {

@@ -1,80 +1,94 @@
-// Our own training step, kernel by kernel: the program measures itself as it runs (see kernelTimes), several steps are
-// taken, and each kernel's figures are its least over them: on a machine that does other work, the run that was disturbed
-// least says most.
-import type { KernelTime } from "../index.js";
-import { kernelTimes } from "../index.js";
+// Our own training step, kernel by kernel: the program measures itself as it runs (profileRuns), and the machine's limits are
+// measured before and after it. Beside the table a roofline picture: what each kernel reached, under the roofs of the machine.
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { type Attained, attained, type KernelTime, profileRuns, type Roofs, type RunProfile, roofsOf, titleOf } from "../index.js";
 import { STEP_SIZES } from "../trainer.js";
+import { openLimits } from "./limits.js";
 import { openStep } from "./model.js";
 import { type Context, type Outcome, openNative } from "./parts.js";
-import { digits } from "./results.js";
-import { median } from "./statistics.js";
+import { ROOT } from "./peers.js";
+import { digits, type Table } from "./results.js";
+import { roofline } from "./roofline.js";
+import { stepFlops } from "./step.js";
 
-const STEPS = 21;
+const RUNS = 21;
+const LIMIT_SECONDS = 0.4;
+/** Kernels in the table. */
+const SHOWN = 30;
 
-interface Profile {
-  readonly size: string;
-  readonly threads: number;
-  /** A whole step: the fastest, and the median. */
-  readonly stepMs: number;
-  readonly medianMs: number;
-  /** The sum over the kernels: inside them, and at barriers (the mean of the threads). */
-  readonly kernelMs: number;
-  readonly waitMs: number;
-  /** The most expensive first. */
-  readonly kernels: readonly KernelTime[];
-}
-
-export async function profile(c: Context): Promise<Outcome> {
-  return outcome(await measured(c));
-}
-async function measured({ args, progress }: Context): Promise<Profile> {
+export async function profile({ args, progress }: Context): Promise<Outcome> {
+  const notes: string[] = [];
   progress(`profile of ${args.size}`);
   using session = await openNative(args.threads);
   const own = await openStep(session, STEP_SIZES[args.size], { profile: true });
-  for (let i = 0; i < 3; i++) await own.step();
-  const steps: number[] = [];
-  const runs: (readonly KernelTime[])[] = [];
-  for (let i = 0; i < STEPS; i++) {
-    const start = performance.now();
-    const results = await own.step();
-    steps.push(performance.now() - start);
-    runs.push(kernelTimes(own.program, results));
+  const limits = await openLimits(args.threads, (line) => notes.push(line));
+  try {
+    const { peak } = limits;
+    if (!peak) throw new Error(notes.join("; "));
+    const before = await roofsOf(peak, LIMIT_SECONDS);
+    const p = await profileRuns(own.program, () => own.step(), { least: RUNS, ms: 1000, progress: (run) => progress(`step ${run}`) });
+    const roofs = better(before, await roofsOf(peak, LIMIT_SECONDS));
+    const blas = limits.all.find((c) => c.name.startsWith("OpenBLAS"));
+    const blasRate = blas ? Math.max(...(await blas.slice(0, LIMIT_SECONDS))) : null;
+    const title = `step of ${args.size} on ${args.threads} thread${args.threads === 1 ? "" : "s"}`;
+    const file = args.plot ?? (args.save ? join(ROOT, "bench", pictureName(args.size, args.threads)) : null);
+    if (file !== null) {
+      progress("drawing");
+      mkdirSync(dirname(resolve(file)), { recursive: true });
+      writeFileSync(file, await roofline(p, roofs, { title, blas: blasRate }));
+      process.stderr.write(`roofline in ${file}\n`);
+    }
+    const table = tableOf(title, p, roofs, blasRate, stepFlops(STEP_SIZES[args.size], own.parameters));
+    return {
+      rows: [],
+      tables: [args.save && file !== null && args.plot === null ? { ...table, picture: pictureName(args.size, args.threads) } : table],
+      systems: blas ? [`OpenBLAS: ${blas.detail}`] : [],
+      notes,
+    };
+  } finally {
+    limits.close();
   }
-  const kernels = (runs[0] ?? []).map((k, i): KernelTime => {
-    const of = (name: "ms" | "slowestMs" | "waitMs") => Math.min(...runs.map((r) => (r[i] as KernelTime)[name]));
-    return { ...k, ms: of("ms"), slowestMs: of("slowestMs"), waitMs: of("waitMs") };
-  });
-  const total = (name: "ms" | "waitMs") => kernels.reduce((n, k) => n + k[name], 0);
-  return {
-    size: args.size,
-    threads: args.threads,
-    stepMs: Math.min(...steps),
-    medianMs: median(steps),
-    kernelMs: total("ms"),
-    waitMs: total("waitMs"),
-    kernels: kernels.sort((a, b) => b.ms + b.waitMs - a.ms - a.waitMs),
-  };
 }
+const pictureName = (size: string, threads: number) => `roofline-${size}${threads === 2 ? "" : `-${threads}-threads`}.svg`;
+/** Of two measurements the greater of each: what disturbs one only lowers it. */
+const better = (a: Roofs, b: Roofs): Roofs => ({
+  ...(a.gflops >= b.gflops ? a : b),
+  memory: Math.max(a.memory, b.memory),
+  cache: Math.max(a.cache, b.cache),
+});
 
-function outcome(p: Profile, most = 25): Outcome {
-  const rows = p.kernels
-    .slice(0, most)
+function tableOf(title: string, p: RunProfile, roofs: Roofs, blas: number | null, flops: number): Table {
+  const kernels = p.kernels.map((k): KernelTime & Attained => ({ ...k, ...attained(k, roofs) }));
+  const rows = kernels
+    .slice(0, SHOWN)
     .map((k) => [
-      k.name,
-      k.form,
+      titleOf(k),
+      k.source.half,
       String(k.calls),
       k.ms.toFixed(2),
       k.waitMs.toFixed(2),
-      `${(((k.ms + k.waitMs) / p.stepMs) * 100).toFixed(1)} %`,
-      digits(k.operations / k.slowestMs / 1e6),
-      digits(k.bytes / k.slowestMs / 1e6),
+      `${(((k.ms + k.waitMs) / p.bestMs) * 100).toFixed(1)} %`,
+      digits(k.gflops),
+      digits(k.gbs),
+      `${(100 * k.share).toFixed(0)} % ${k.bound}`,
+      k.name,
     ]);
-  const notes = [
-    `step of ${p.size} on ${p.threads} threads: ${p.stepMs.toFixed(1)} ms at best, ${p.medianMs.toFixed(1)} in the median;`,
-    `the kernels' least times add up to ${p.kernelMs.toFixed(1)} ms, and ${p.waitMs.toFixed(1)} at barriers (means of the threads)`,
-    ...(p.kernels.length > most ? [`and ${p.kernels.length - most} more`] : []),
-    "Work is nominal: masked elements count in full, and memory is what must move at least once.",
+  const machine = [
+    `${digits(roofs.gflops)} GFLOP/s by fma of ${roofs.lanes} floats`,
+    ...(blas === null ? [] : [`${digits(blas)} by OpenBLAS at 1024`]),
+    `${digits(roofs.memory)} GB/s from memory, ${digits(roofs.cache)} from a core's own cache`,
   ];
-  const head = ["kernel", "form", "calls", "ms", "wait ms", "of the step", "GFLOP/s", "GB/s"];
-  return { rows: [], tables: [{ title: `profile of ${p.size}`, head, rows, data: p, notes }], systems: [], notes: [] };
+  return {
+    title,
+    head: ["expression", "pass", "calls", "ms", "wait ms", "of the step", "GFLOP/s", "GB/s", "of the limit", "kernel"],
+    rows,
+    data: { ...p, roofs, openblas: blas, kernels },
+    notes: [
+      `${p.bestMs.toFixed(1)} ms at best, ${p.medianMs.toFixed(1)} in the median of ${p.runs}; the kernels' least times add up to ${p.kernelMs.toFixed(1)} ms, and ${p.waitMs.toFixed(1)} at barriers (means of the threads).`,
+      `The model's own ${digits(flops / 1e9)} GFLOP: ${digits(flops / p.bestMs / 1e6)} GFLOP/s. This machine at the same time: ${machine.join(", ")}.`,
+      ...(kernels.length > SHOWN ? [`And ${kernels.length - SHOWN} kernels more (--json has all).`] : []),
+      "Work is nominal: masked elements count in full, and memory is what must move at least once. The limit is the roof above a kernel: the peak, or memory's bandwidth where its work a byte is less than the machine's; above 100 % caches served it.",
+    ],
+  };
 }

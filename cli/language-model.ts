@@ -16,6 +16,7 @@ import {
   sgd,
 } from "../models/index.js";
 import {
+  type Ingredients,
   type Intervention,
   languageModels,
   type ModelConfig,
@@ -60,10 +61,11 @@ function optimizer(c: ProgramConfig): Optimizer {
   return c.clip === null ? o : clipNorm(o, { limit: c.clip });
 }
 
-export const createLanguageModel = languageModels({
+export const ingredients: Ingredients = {
   decoder: (c, p) => table[p.intervention].decoder(architecture(c), settings(p)),
   optimizer,
-});
+};
+export const createLanguageModel = languageModels(ingredients);
 
 /** The rate of step t, from 1; left where the schedule does not fit the steps. */
 export function rateOf({ schedule, lr, warmup, cooldown, steps }: TrainerConfig): Either<Problem, (t: number) => number> {

@@ -2,6 +2,7 @@
 export * from "./attention/index.js";
 export * from "./blocks.js";
 export { type Architecture, type Intervention, type InterventionName, type InterventionOptions, interventions } from "./interventions.js";
+export { nextToken } from "./next-token.js";
 export { clipNorm, clipStep, clipValue, globalNorm } from "./optimizers/clip.js";
 export { type AdamWOptions, adamw, type LionOptions, lion, type SgdOptions, sgd } from "./optimizers/elementwise.js";
 export { type MuonOptions, type MuonWithAdamWOptions, muon, muonWithAdamW } from "./optimizers/muon.js";

@@ -55,3 +55,35 @@ export function excerpt(given: Place): string | null {
     return null; // a place in a file that is not there any more is still a place
   }
 }
+
+/** The expression that begins at a place, up to the end of its call: `dot(x, wq, "model")`; null where the file is gone. Blanks
+ *  and line ends are single blanks. */
+export function expressionAt(given: Place): string | null {
+  const { place, text } = found(given);
+  try {
+    const source = text ?? readFileSync(place.file, "utf8");
+    return callAt(source.slice(offsetOf(source, place.line, place.column)));
+  } catch {
+    return null;
+  }
+}
+/** To the bracket that closes the first one, or to the line's end if there is none on it. Brackets in strings count for nothing. */
+export function callAt(source: string): string {
+  let depth = 0;
+  let quote = "";
+  let end = 0;
+  for (; end < source.length; end++) {
+    const c = source[end] as string;
+    if (quote !== "") {
+      if (c === "\\") end++;
+      else if (c === quote) quote = "";
+    } else if (c === '"' || c === "'" || c === "`") quote = c;
+    else if ("([{".includes(c)) depth++;
+    else if (")]}".includes(c)) {
+      depth--;
+      if (depth <= 0) break;
+    } else if (c === "\n" && depth === 0) break;
+  }
+  const whole = depth === 0 && end < source.length && source[end] !== "\n" ? end + 1 : end;
+  return source.slice(0, whole).replace(/\s+/g, " ").trim();
+}

@@ -37,7 +37,7 @@ export function kernelsIn(plan: Plan): readonly Kernel[] {
   return out;
 }
 
-/** The nests that these outputs need. */
+/** The nests that these outputs need. State is read as it was before the run: what writes it is not needed for that. */
 export function neededFor(plan: Plan, outputs: readonly Buffer[]): ReadonlySet<Nest> {
   const nests = kernelsIn(plan).flatMap((k) => k.nests);
   const needed = new Set<Nest>();
@@ -49,7 +49,7 @@ export function neededFor(plan: Plan, outputs: readonly Buffer[]): ReadonlySet<N
       const t = touched(n);
       if (needed.has(n) || ![...t.writes].some((b) => wanted.has(b))) continue;
       needed.add(n);
-      for (const b of t.reads) wanted.add(b);
+      for (const b of t.reads) if (b.role !== "state") wanted.add(b);
     }
   }
   return needed;
