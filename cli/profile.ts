@@ -28,6 +28,7 @@ import {
   ATTENTIONS,
   type AttentionName,
   defaultsOf,
+  FULL,
   INTERVENTIONS,
   type Intervention,
   type ModelConfig,
@@ -35,11 +36,13 @@ import {
   namesOf,
   OPTIMIZERS,
   type OptimizerName,
+  type Precision,
   type Problem,
   type ProgramConfig,
   problem,
   STEP_SIZES,
   type StepSize,
+  stored,
 } from "../trainer.js";
 import { ingredients } from "./language-model.js";
 import { count, EXIT, jsonResult, note, report, result } from "./output.js";
@@ -47,7 +50,7 @@ import { built } from "./print-kernels.js";
 import { noProgram, subject } from "./subject.js";
 import { didYouMean } from "./suggest.js";
 import { type Column, table } from "./table.js";
-import { choice, integer } from "./values.js";
+import { choice, integer, precision } from "./values.js";
 
 interface Flags {
   readonly inputs: string;
@@ -55,6 +58,7 @@ interface Flags {
   readonly attention: AttentionName;
   readonly optimizer: OptimizerName;
   readonly intervention: Intervention;
+  readonly precision?: Precision;
   readonly threads?: number;
   readonly runs: number;
   readonly top: number;
@@ -83,6 +87,7 @@ export function addProfile(program: Command, exit: (code: number) => void): void
       new Option("--optimizer <name>", `of a model: ${namesOf(OPTIMIZERS).join(", ")}`).argParser(choice(namesOf(OPTIMIZERS))).default("adamw"),
     )
     .addOption(new Option("--intervention <name>", `of a model: ${INTERVENTIONS.join(", ")}`).argParser(choice(INTERVENTIONS)).default("none"))
+    .addOption(new Option("--precision <policy>", "of a model: what weights, state and activations are stored as, as for train").argParser(precision))
     .addOption(new Option("--threads <n>", "default: all cores").argParser(integer(1, 1024)))
     .addOption(new Option("--runs <n>", "measured runs at least; each kernel's figures are its least").argParser(integer(1, 10_000)).default(10))
     .addOption(new Option("--top <n>", "kernels shown; 0 for all").argParser(integer(0, 10_000)).default(25))
@@ -131,7 +136,7 @@ type Measure = (session: Session) => Promise<Either<Problem, Measurable>>;
 
 function requestOf(what: string, flags: Flags, given: (option: string) => boolean): Either<Problem, Measure> {
   const size = SIZES.find((s) => s === what);
-  const idle = (size ? ["inputs", "gradient"] : ["attention", "optimizer", "intervention"]).find(given);
+  const idle = (size ? ["inputs", "gradient"] : ["attention", "optimizer", "intervention", "precision"]).find(given);
   if (!size && !what.includes("#"))
     return problem("usage", `there is no model "${what}"${didYouMean(what, SIZES)}`, `give one of ${SIZES.join(", ")}, or FILE#export`);
   if (idle !== undefined)
@@ -154,14 +159,17 @@ async function ofModel(session: Session, size: StepSize, flags: Flags): Promise<
   const config: ProgramConfig = {
     ...defaultsOf(intervention),
     ...{ optimizer, intervention, partner: 1, decay: 0, clip: null, clipStep: null, zLoss: 0, bounds: false },
-    ...{ accumulate: 1, probeSequences: 1, device: "native", threads: session.backend.threads, seed: 1 },
+    ...{ precision: flags.precision ?? FULL, accumulate: 1, probeSequences: 1, device: "native", threads: session.backend.threads, seed: 1 },
   };
   progress(`compiling ${size}`);
-  const decoder = ingredients.decoder(sizes, config);
+  const made = ingredients.decoder(sizes, config);
+  const storage = config.precision.params;
+  const decoder = storage === "f32" ? made : stored(made, storage);
   const own = await measuredStep(session, sizes, {
     params: decoder.params,
     loss: nextToken(decoder),
     optimizer: ingredients.optimizer(config),
+    precision: config.precision,
     profile: true,
   });
   return right({ program: own.program, profile: () => profileRuns(own.program, () => own.step(), options(flags)) });

@@ -32,7 +32,7 @@ export {
 } from "./config.js";
 export { pickDevice } from "./devices.js";
 export { generate, type Sampling, TextStream } from "./generate.js";
-export { type Ingredients, languageModels } from "./language-model.js";
+export { type Ingredients, languageModels, stored } from "./language-model.js";
 export { type Check, examine, type Findings } from "./machine.js";
 export { type MeasuredStep, type MeasuredStepOptions, measuredStep } from "./measured-step.js";
 export { type Problem, type ProblemKind, problem, textOf } from "./problem.js";

@@ -343,7 +343,7 @@ class LanguageModel implements TrainingProgram {
 }
 
 /** The decoder with its weights stored so: what a run trains is a model, which the form of a decoder does not say. */
-const stored = (decoder: LanguageDecoder, storage: Storage): LanguageDecoder => {
+export const stored = (decoder: LanguageDecoder, storage: Storage): LanguageDecoder => {
   const m: Model<unknown, unknown, unknown> = handle(decoder);
   return handle(withStorage(m, storage));
 };

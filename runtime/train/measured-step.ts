@@ -2,6 +2,7 @@
 // measures it. Rate and data are of no account for speed; that the loss falls shows that it is a training step.
 import { input, mean, type Optimizer, type Tensor } from "../../dsl/index.js";
 import { handle, nodeOf } from "../../dsl/tensor.js";
+import { FULL, type Precision } from "../precision.js";
 import { inputLeaves } from "../program.js";
 import type { Session, SessionProgram } from "../session.js";
 import { startTraining, trainingPrograms } from "../training.js";
@@ -14,6 +15,8 @@ export interface MeasuredStepOptions {
   /** The loss at each position, of tokens and of those that follow them; it lifts over the batch. */
   readonly loss: (tokens: Tokens, following: Tokens) => Tensor<{ time: number }>;
   readonly optimizer: Optimizer;
+  /** f32 throughout, where absent. Weights are stored as `params` says: they are made so (`stored`). */
+  readonly precision?: Precision;
   /** Each run's results then have the times of its kernels (kernelTimes). */
   readonly profile?: boolean;
 }
@@ -30,7 +33,7 @@ export interface MeasuredStep {
 export async function measuredStep(
   session: Session,
   s: Pick<ModelConfig, "vocab" | "time" | "batch">,
-  { params, loss, optimizer, profile = false }: MeasuredStepOptions,
+  { params, loss, optimizer, precision = FULL, profile = false }: MeasuredStepOptions,
 ): Promise<MeasuredStep> {
   const inputs = {
     tokens: input({ batch: s.batch, time: s.time }, "i32"),
@@ -46,6 +49,7 @@ export async function measuredStep(
     inputs: inputLeaves(inputs),
     loss: nodeOf(mean(each, "batch", "time"), "loss"),
     optimizer,
+    precision,
     lr: nodeOf(inputs.lr, "lr"),
     t: nodeOf(inputs.t, "t"),
   });
