@@ -146,28 +146,45 @@ function canonical(e: Expr, position: ReadonlyMap<string, number>): string {
 
 function values(e: Expr, vars: readonly string[], sizes: readonly number[]): Float64Array {
   const out = new Float64Array(sizes.reduce((n, s) => n * s, 1));
-  const at = new Map<string, number>();
+  const at = new Float64Array(vars.length);
+  const value = evaluator(e, new Map(vars.map((v, k) => [v, k])));
   for (let i = 0; i < out.length; i++) {
     let rest = i;
     for (let k = vars.length - 1; k >= 0; k--) {
-      at.set(vars[k] as string, rest % (sizes[k] as number));
+      at[k] = rest % (sizes[k] as number);
       rest = Math.floor(rest / (sizes[k] as number));
     }
-    out[i] = Number(value(e, at));
+    out[i] = Number(value(at));
   }
   return out;
 }
-function value(e: Expr, at: ReadonlyMap<string, number>): number | boolean {
+type Evaluated = (at: Float64Array) => number | boolean;
+/** Closures, made once and called for every element; `places` are the variables' among its indices. */
+function evaluator(e: Expr, places: ReadonlyMap<string, number>): Evaluated {
   switch (e.kind) {
-    case "num":
-      return e.type === "bool" ? e.value !== 0 : e.value;
-    case "var":
-      return at.get(e.name) as number;
+    case "num": {
+      const constant = e.type === "bool" ? e.value !== 0 : e.value;
+      return () => constant;
+    }
+    case "var": {
+      const k = places.get(e.name) as number;
+      return (at) => at[k] as number;
+    }
     case "call": {
-      const args = e.args.map((a) => value(a, at));
-      if (e.prim === "idiv") return Math.floor((args[0] as number) / (args[1] as number));
-      if (e.prim === "imod") return (args[0] as number) - Math.floor((args[0] as number) / (args[1] as number)) * (args[1] as number);
-      return evaluate(e.prim, args);
+      const args = e.args.map((a) => evaluator(a, places));
+      const [a, b] = args as [Evaluated, Evaluated];
+      const { prim } = e;
+      if (prim === "idiv") return (at) => Math.floor((a(at) as number) / (b(at) as number));
+      if (prim === "imod")
+        return (at) => {
+          const [x, y] = [a(at) as number, b(at) as number];
+          return x - Math.floor(x / y) * y;
+        };
+      return (at) =>
+        evaluate(
+          prim,
+          args.map((f) => f(at)),
+        );
     }
     default:
       throw new Error("a table holds indices and constants only");
