@@ -39,6 +39,10 @@ const contract: Recipes["contract"] = {
     shows: (p) => size(p.k) > 2 * CHUNK,
   },
   "few results of many terms": { make: (d) => product(d, 5, 7, near(d, 5000)), shows: (p) => size(p.k) > 16 * CHUNK },
+  "few results of many terms, divided along the sum": {
+    make: (d) => l.map({ y: product(d, near(d, 40), near(d, 60), 4096) }, ({ y }: R) => 0.5 * y),
+    shows: (p) => p.batch.length === 1 && size(p.batch) === 16 && size(p.k) === CHUNK,
+  },
   tall: { make: (d) => product(d, near(d, 1500), 3, near(d, 40)) },
   wide: { make: (d) => product(d, 3, near(d, 1500), near(d, 40)) },
   batched: {
