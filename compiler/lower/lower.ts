@@ -5,17 +5,18 @@ import type { DType, Extent, Leaf, Loop, Node, UpTo } from "../../dsl/node.js";
 import type { Kept } from "../graph/kept.js";
 import type { Plan } from "../plan.js";
 import { axesInMemory, type CarryHome, counterName, type Home, type Memory, position, slot } from "./access.js";
+import { placeTemporaries } from "./arena.js";
 import { inBlocks } from "./blocks.js";
 import { early } from "./early.js";
 import { type Buffer, buffer, extentVar, int, variable } from "./expr.js";
 import { finished } from "./finish.js";
 import { fuseMaps, fuseUpdates } from "./fuse.js";
+import { inPlace } from "./in-place.js";
 import { iadd } from "./ints.js";
 import { foldWhereWritten } from "./kept.js";
 import { type Layouts, layouts } from "./layout.js";
-import { divideLongSums } from "./long-sums.js";
 import { materialise, pinnedValues, type Tiled, usersOf } from "./materialise.js";
-import { conflicts, placeTemporaries, type Touched, touched } from "./memory.js";
+import { conflicts, type Touched, touched } from "./memory.js";
 import { fuseMirrored } from "./mirror.js";
 import type { Nest, Step } from "./nest.js";
 import { clean, describe, Nests } from "./nests.js";
@@ -25,10 +26,12 @@ import type { Range } from "./ranges.js";
 import { type Regions, regions } from "./regions.js";
 import { fuseRows } from "./rows.js";
 import { nearTiles } from "./small-folds.js";
+import { sooner } from "./soon.js";
 import { Tables } from "./tables.js";
 import type { TileKernel } from "./tile-kernel.js";
 import { tiling } from "./tiling.js";
 import { loopsOf } from "./turns.js";
+import { withoutUnread } from "./unread.js";
 import { orderUpdates } from "./updates.js";
 import { verifyPlan } from "./verify.js";
 
@@ -179,12 +182,14 @@ class Lowering {
     const sources = new Set((this.p.kept ?? []).map((k) => this.#leaves.get(k.leaf) as Buffer));
     steps.splice(0, steps.length, ...early(steps, sources));
     const blocks = this.tiles ? this.#blocks(steps, holds) : { steps, reasons: [], inBlocks: new Set<number>() };
-    const all = [...this.#buffers, ...this.#tables.buffers];
-    const { offsets, arenaBytes } = placeTemporaries(blocks.steps);
+    const inOrder = inPlace(sooner(withoutUnread(blocks.steps), (name) => this.#unique(name)));
+    const used = usedIn(inOrder);
+    const all = [...this.#buffers, ...this.#tables.buffers].filter((b) => b.role !== "temp" || used.has(b));
+    const { offsets, arenaBytes } = placeTemporaries(inOrder);
     return {
       name: this.p.name,
       buffers: all,
-      steps: blocks.steps,
+      steps: inOrder,
       extents: [...this.#ups.keys()],
       inputs: this.#inputs,
       outputs: this.#outputs,
@@ -217,21 +222,10 @@ class Lowering {
         return b;
       },
     });
-    const used = new Set<Buffer>();
-    for (const list of [out.steps, ...loopsOf(out.steps).map((l) => l.body)])
-      for (const s of list) {
-        if (s.step !== "nest") continue;
-        const t = touched(s.nest);
-        for (const b of [...t.reads, ...t.writes]) used.add(b);
-      }
+    const used = usedIn(out.steps);
     const kept = [...this.#buffers.filter((b) => !out.gone.has(b) || used.has(b)), ...[...made].filter((b) => used.has(b))];
     this.#buffers.splice(0, this.#buffers.length, ...kept);
-    const divided = divideLongSums(
-      out.steps,
-      (name) => this.#unique(name),
-      (b) => this.#buffers.push(b),
-    );
-    return { ...out, steps: divided, inBlocks: ofRows };
+    return { ...out, inBlocks: ofRows };
   }
 
   // ── memory ─────────────────────────────────────────────────────────────────────────────────────────
@@ -346,6 +340,17 @@ class Lowering {
     if (l.count > 0 && body.length > 0) out.push({ step: "loop", v: counterName(l), count: l.count, reverse: l.reverse, body });
     return out;
   }
+}
+
+function usedIn(steps: readonly Step[]): ReadonlySet<Buffer> {
+  const used = new Set<Buffer>();
+  for (const list of [steps, ...loopsOf(steps).map((l) => l.body)])
+    for (const s of list) {
+      if (s.step !== "nest") continue;
+      const t = touched(s.nest);
+      for (const b of [...t.reads, ...t.writes]) used.add(b);
+    }
+  return used;
 }
 
 /** What a buffer calls the axis of a loop's turns: a value inside may have another axis of the loop's name. */

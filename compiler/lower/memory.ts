@@ -1,9 +1,7 @@
-// Places for temporaries in one arena: a buffer lives from its first write to its last use; one that crosses a loop's
-// boundary lives as long as the loop. First fit by size, largest first.
+// What a nest computes with: its expressions, loops and stores, and the memory that it reads and writes.
 import { type Buffer, type Expr, elements, partsOf } from "./expr.js";
-import type { Axis, Nest, Stage, Step, Store } from "./nest.js";
+import type { Axis, Nest, Stage, Store } from "./nest.js";
 
-const ALIGN = 64;
 export const bytesOf = (b: Buffer): number => elements(b) * { f32: 4, f64: 8, i32: 4, bf16: 2, f16: 2, bool: 1 }[b.dtype];
 
 export function storesOf(n: Nest): readonly Store[] {
@@ -101,57 +99,3 @@ export const meets = (a: ReadonlySet<Buffer>, b: ReadonlySet<Buffer>): boolean =
 /** Must what touches the one stay after what touches the other? */
 export const conflicts = (earlier: Touched, later: Touched): boolean =>
   meets(earlier.writes, later.reads) || meets(earlier.writes, later.writes) || meets(earlier.reads, later.writes);
-
-export function placeTemporaries(steps: readonly Step[]): { readonly offsets: ReadonlyMap<number, number>; readonly arenaBytes: number } {
-  const life = new Map<Buffer, { first: number; last: number }>();
-  let time = 0;
-  const loops: { start: number; end: number }[] = [];
-  const touch = (b: Buffer) => {
-    if (b.role !== "temp") return;
-    const l = life.get(b);
-    if (l) l.last = time;
-    else life.set(b, { first: time, last: time });
-  };
-  const walk = (list: readonly Step[]): void => {
-    for (const s of list) {
-      if (s.step === "nest") {
-        time++;
-        for (const l of loadsOf(expressionsOf(s.nest))) touch(l.buffer);
-        for (const st of storesOf(s.nest)) touch(st.buffer);
-      } else {
-        const span = { start: ++time, end: 0 };
-        walk(s.body);
-        span.end = ++time;
-        loops.push(span);
-      }
-    }
-  };
-  walk(steps);
-  // What reaches into or out of a loop, or is carried by it (first touched by a read), lives through all of it. Carried
-  // buffers are written before the loop or indexed by its counter; those indexed by the counter are stacked: `crosses`.
-  for (const { start, end } of loops.sort((a, b) => b.start - a.start))
-    for (const l of life.values()) {
-      const overlaps = l.first <= end && l.last >= start;
-      const inside = l.first > start && l.last < end;
-      if (overlaps && !inside) {
-        l.first = Math.min(l.first, start);
-        l.last = Math.max(l.last, end);
-      }
-    }
-  const placed: { from: number; to: number; first: number; last: number }[] = [];
-  const offsets = new Map<number, number>();
-  let arenaBytes = 0;
-  for (const [b, { first, last }] of [...life].sort(([x], [y]) => bytesOf(y) - bytesOf(x))) {
-    const size = Math.ceil(Math.max(1, bytesOf(b)) / ALIGN) * ALIGN;
-    const busy = placed.filter((p) => p.first <= last && p.last >= first).sort((x, y) => x.from - y.from);
-    let from = 0;
-    for (const p of busy) {
-      if (p.from - from >= size) break;
-      from = Math.max(from, p.to);
-    }
-    placed.push({ from, to: from + size, first, last });
-    offsets.set(b.id, from);
-    arenaBytes = Math.max(arenaBytes, from + size);
-  }
-  return { offsets, arenaBytes };
-}

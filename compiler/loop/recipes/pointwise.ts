@@ -1,9 +1,10 @@
 // Point-wise nests: one vector loop along the axis that most accesses walk contiguously, everything else around it,
 // divided among threads.
-import { int } from "../../lower/expr.js";
+import { int, local } from "../../lower/expr.js";
+import { loadsOf } from "../../lower/memory.js";
 import type { Nest } from "../../lower/nest.js";
 import { applied, type Directive } from "../directives.js";
-import { loop, type Stmt, storeS } from "../ir.js";
+import { letS, loop, type Stmt, storeS } from "../ir.js";
 import { bestVector, freshName, fuse, inOrder, maxCount, type Span, spanOf, type Work } from "../spans.js";
 
 /** Elements a thread takes at a time: long enough to amortise a loop, short enough to divide evenly. */
@@ -41,7 +42,16 @@ export function pointwiseSchedule(spans: readonly Span[], work: Work): readonly 
   return [...out, { do: "bind", loop: divided, to: "thread" }, { do: "bind", loop: vector.v, to: "vector" }];
 }
 
-const storesOf = (work: Work): readonly Stmt[] => work.stores.map((s) => storeS(s.buffer, s.index, s.value));
+/** Every value before any store, where one reads what another replaces: memory updated in place reads its old value. */
+function storesOf({ stores }: Work): readonly Stmt[] {
+  const replaced = (k: number) =>
+    loadsOf([(stores[k] as (typeof stores)[number]).value]).some((l) => stores.slice(0, k).some((s) => s.buffer === l.buffer));
+  const names = stores.map((_, k) => (replaced(k) ? freshName("value") : undefined));
+  return [
+    ...stores.flatMap((s, k) => (names[k] === undefined ? [] : [letS(names[k], s.value)])),
+    ...stores.map((s, k) => storeS(s.buffer, s.index, names[k] === undefined ? s.value : local(names[k], s.value.type))),
+  ];
+}
 /** The same inside a row, by one thread: loops in order, the vector one innermost. */
 export function mapLoops(spans: readonly Span[], work: Work, vectors: boolean): readonly Stmt[] {
   const vector = bestVector(spans, work)?.span;
