@@ -6,7 +6,7 @@ import { namesOf, STEP_SIZES, type StepSize } from "../trainer.js";
 
 /** Against other systems. */
 const COMPARISONS = ["gemm", "attention", "step", "compile"] as const;
-export const PARTS = [...COMPARISONS, "quack"] as const;
+export const PARTS = [...COMPARISONS, "quack", "precision"] as const;
 export type Part = (typeof PARTS)[number];
 export const SIZES = namesOf(STEP_SIZES);
 export type Size = StepSize;
@@ -29,7 +29,7 @@ export interface Arguments {
   readonly help: boolean;
 }
 
-export const HELP = `npm run bench -- [gemm|attention|step|memory|compile|all|quack|growth|profile] [options]
+export const HELP = `npm run bench -- [gemm|attention|step|memory|compile|all|quack|precision|growth|profile] [options]
 
   gemm      matrix products against OpenBLAS: squares, and each product of a training step
   attention variants of attention, forward and backward, against PyTorch's fastest form of each
@@ -38,6 +38,7 @@ export const HELP = `npm run bench -- [gemm|attention|step|memory|compile|all|qu
   compile   from a process's start to its first step, with an empty and a filled cache, against torch.compile
   all       these five (default)
   quack     our own step with QuacK and with QK norm against the step with neither, for AdamW and Muon
+  precision our own training under each policy of storage: losses, bytes, and the time of a step
   growth    our own step against sequence length, layers, width and vocabulary, beside its FLOPs; work and barriers by threads
   profile   our own step, kernel by kernel, with a roofline picture
 

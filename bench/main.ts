@@ -8,6 +8,7 @@ import { compile } from "./compile.js";
 import { gemm } from "./gemm.js";
 import type { Context, Outcome } from "./parts.js";
 import { ROOT } from "./peers.js";
+import { precision } from "./precision.js";
 import { profile } from "./profile.js";
 import { quack } from "./quack.js";
 import { asMarkdown, asText, load, machine, type Report, withSection } from "./results.js";
@@ -29,6 +30,7 @@ const parts: Readonly<Record<Part, Running>> = {
   step: each(step),
   compile: each(compile),
   quack: each(quack),
+  precision: { run: precision, sizes: "each", usual: ["micro"] },
 };
 const profiling = each(profile);
 const say = (line: string) => process.stdout.write(`${line}\n`);

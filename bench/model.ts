@@ -3,6 +3,7 @@
 import {
   type AnyTensor,
   compileIn,
+  crossEntropy,
   dot,
   each,
   gain,
@@ -10,18 +11,22 @@ import {
   type Init,
   input,
   map,
+  mean,
   model,
   mul,
   type Optimizer,
   type Session,
   type SessionProgram,
+  startTraining,
   sum,
   type TrainingPrograms,
   type TrainingSpec,
+  trainingPrograms,
   weight,
+  withStorage,
 } from "../index.js";
 import { adamw, alibi, causal, documents, muonWithAdamW, nextToken, quack, softCap, transformer, window } from "../models/index.js";
-import { type MeasuredStep, type ModelConfig, measuredStep } from "../trainer.js";
+import { type MeasuredStep, type ModelConfig, measuredStep, type Precision } from "../trainer.js";
 import type { AttentionSizes, AttentionVariant } from "./peers.js";
 import type { Shape } from "./products.js";
 
@@ -55,6 +60,38 @@ export function openStep(session: Session, s: ModelConfig, o: StepOptions = {}):
   const decoder = o.kind === "qk-norm" ? transformer({ ...own, qkNorm: true }) : transformer(own);
   const { params } = decoder;
   return measuredStep(session, s, { params, loss: nextToken(decoder), optimizer: optimizerOf(o), profile: o.profile ?? false });
+}
+
+export interface DecoderOptions {
+  readonly precision: Precision;
+  readonly optimizer: Optimizer;
+  readonly seed: number;
+}
+/** The decoder's training under a policy of storage: the step, and the loss alone of a batch. */
+export async function openDecoder(session: Session, s: ModelConfig, { precision, optimizer, seed }: DecoderOptions) {
+  const decoder = withStorage(
+    transformer({ model: s.model, layer: s.layer, head: s.head, dim: s.model / s.head, ff: s.ff, vocab: s.vocab }),
+    precision.params,
+  );
+  const axes = { batch: s.batch, time: s.time };
+  const inputs = { tokens: input(axes, "i32"), next: input(axes, "i32") };
+  const [lr, t] = [input({}), input({})];
+  const logits = decoder.bound({ tokens: inputs.tokens });
+  const loss = nodeOf(mean(crossEntropy(logits, inputs.next, "vocab"), "batch", "time"));
+  const given = { tokens: leafOf(inputs.tokens), next: leafOf(inputs.next) };
+  const programs = trainingPrograms({
+    name: "step",
+    params: decoder.params,
+    inputs: { ...given, lr: leafOf(lr), t: leafOf(t) },
+    loss,
+    optimizer,
+    lr: nodeOf(lr),
+    t: nodeOf(t),
+    precision,
+  });
+  const step = await startTraining(session, programs, seed);
+  const evaluate = await session.program({ name: "evaluate", inputs: given, outputs: { loss }, compute: precision.compute });
+  return { programs, step, evaluate };
 }
 
 /** c ← a·b, all three the session's own with their axes in the order that the shape says: nothing is copied in or out, so a

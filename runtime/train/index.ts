@@ -1,5 +1,6 @@
 // The trainer as a whole: data, runs, training, generation, and which devices there are to do it on.
 
+export { type Batch, trainingBatch, validationBatches } from "../data/batches.js";
 export { type Corpus, GUTENBERG, loadCorpus } from "../data/corpus.js";
 export type { LanguageDecoder as Decoder } from "../decoding.js";
 export { FULL, isFull, type Precision, precisionText, readPrecision, UPDATES, type WeightUpdate } from "../precision.js";
