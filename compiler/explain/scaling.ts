@@ -179,6 +179,7 @@ class Counter {
       case "use":
         return this.#count(s.meaning, env, t);
       case "alloc":
+      case "fetch":
       case "barrier":
         return 0;
     }

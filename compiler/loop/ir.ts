@@ -35,6 +35,8 @@ export type Stmt =
   | { readonly s: "set"; readonly name: string; readonly value: Expr }
   | { readonly s: "alloc"; readonly buffer: Buffer; readonly space: Space }
   | ({ readonly s: "store"; readonly value: Expr } & Place)
+  /** What is at this place is read soon: a hint, which means nothing. */
+  | ({ readonly s: "fetch" } & Place)
   | { readonly s: "if"; readonly cond: Expr; readonly then: readonly Stmt[]; readonly otherwise: readonly Stmt[] }
   /** Every invocation of a workgroup (or every thread) arrives before one goes on. */
   | { readonly s: "barrier"; readonly scope: "workgroup" | "threads" }
@@ -78,6 +80,7 @@ export const letS = (name: string, value: Expr): Stmt => ({ s: "let", name, valu
 export const varS = (name: string, value: Expr): Stmt => ({ s: "var", name, value });
 export const setS = (name: string, value: Expr): Stmt => ({ s: "set", name, value });
 export const storeS = (b: Buffer, index: readonly Expr[], value: Expr): Stmt => ({ s: "store", buffer: b, index, value });
+export const fetchS = (b: Buffer, index: readonly Expr[]): Stmt => ({ s: "fetch", buffer: b, index });
 export const allocS = (b: Buffer, space: Space): Stmt => ({ s: "alloc", buffer: b, space });
 export const ifS = (cond: Expr, then: readonly Stmt[], otherwise: readonly Stmt[] = []): Stmt => ({ s: "if", cond, then, otherwise });
 
@@ -114,6 +117,8 @@ export function exprsOf(s: Stmt): readonly Expr[] {
       return [s.value];
     case "store":
       return [...s.index, s.value];
+    case "fetch":
+      return s.index;
     case "if":
       return [s.cond];
     case "use":
@@ -134,6 +139,8 @@ export function rebuild(s: Stmt, e: (x: Expr) => Expr, bodies: (b: readonly Stmt
       return { ...s, value: e(s.value) };
     case "store":
       return { ...s, index: s.index.map(e), value: e(s.value) };
+    case "fetch":
+      return { ...s, index: s.index.map(e) };
     case "if":
       return ifS(e(s.cond), bodies(s.then), bodies(s.otherwise));
     case "use":

@@ -74,6 +74,9 @@ export function showKernel(k: Kernel): string {
           body(s.otherwise, `${indent}  `);
         }
         return;
+      case "fetch":
+        line(`fetch ${showPlace(s)}`);
+        return;
       case "barrier":
         line(`barrier ${s.scope}`);
         return;

@@ -70,6 +70,7 @@ class Verifier {
           tiles.push(s.buffer);
           break;
         case "store":
+        case "fetch":
           this.#place(s);
           break;
         case "use":

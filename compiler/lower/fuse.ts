@@ -7,7 +7,8 @@ import type { Axis, Nest, Store } from "./nest.js";
 
 type MapNest = Extract<Nest, { form: "map" }>;
 
-const MOST_STORES = 6;
+/** Stores of one kernel of maps, or of one product. */
+export const MOST_STORES = 6;
 
 /** Kernels of one region, in an order in which each reads what earlier ones wrote. One that reads what another has just
  *  written, index by index, takes the value itself. */

@@ -8,6 +8,7 @@ import { axesInMemory, type CarryHome, counterName, type Home, type Memory, posi
 import { placeTemporaries } from "./arena.js";
 import { inBlocks } from "./blocks.js";
 import { early } from "./early.js";
+import { finishProducts } from "./epilogues.js";
 import { type Buffer, buffer, extentVar, int, variable } from "./expr.js";
 import { finished } from "./finish.js";
 import { fuseMaps, fuseUpdates } from "./fuse.js";
@@ -366,7 +367,7 @@ function group(items: readonly (Nest | Step)[]): Step[] {
   const out: Step[] = [];
   let run: Nest[] = [];
   const flush = () => {
-    for (const nest of fuseMirrored(gathered(fuseRows(fuseMaps(run))))) out.push({ step: "nest", nest });
+    for (const nest of fuseMirrored(gathered(fuseRows(finishProducts(fuseMaps(run)))))) out.push({ step: "nest", nest });
     run = [];
   };
   for (const x of items) {

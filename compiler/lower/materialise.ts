@@ -175,7 +175,7 @@ export function materialise(
   return { stored, epilogue: epilogues(r, stored, pinned, users, tiled) };
 }
 /** A sum over a product of maps: the products are walked through, and each factor is read once an element of its own. */
-function contractionOperands(r: Regions, users: ReadonlyMap<Node, readonly Node[]>, stored: ReadonlySet<Node>, tiled: Tiled) {
+function contractionOperands(r: Regions, users: ReadonlyMap<Node, readonly Node[]>, stored: Set<Node>, tiled: Tiled) {
   const inner = new Set<Node>();
   const operands = new Map<Node, { node: Node; size: number }[]>();
   for (const n of r.order) {
@@ -185,6 +185,7 @@ function contractionOperands(r: Regions, users: ReadonlyMap<Node, readonly Node[
     const walk = (x: Node): void => {
       const body = scalarBody(x);
       const args = body && productArgs(body);
+      if (x !== n.args[0] && isFinish(x, r, tiled)) stored.add(x);
       if (x.op === "map" && args && (users.get(x)?.length ?? 0) === 1 && !stored.has(x)) {
         walked.push(x);
         for (const name of args) walk(x.args[x.names.indexOf(name)] as Node);
@@ -202,6 +203,20 @@ function contractionOperands(r: Regions, users: ReadonlyMap<Node, readonly Node[
     );
   }
   return { inner, operands };
+}
+/** A point-wise value of a product over the product's own axes: its kernel stores it too (epilogues.ts), and the operand is
+ *  read in place rather than computed while it is packed. */
+function isFinish(x: Node, r: Regions, tiled: Tiled): boolean {
+  const home = r.home.get(x) ?? null;
+  const seen = new Set<Node>();
+  const todo = x.op === "map" ? [...x.args] : [];
+  for (let a = todo.pop(); a; a = todo.pop()) {
+    if (seen.has(a) || !sameAxes(a, x) || (r.home.get(a) ?? null) !== home) continue;
+    seen.add(a);
+    if (a.op === "fold" && a.args.length === 1 && isSum(a) && !tiled.folds.has(a) && !tiled.inline.has(a)) return true;
+    if (a.op === "map" || a.op === "label") todo.push(...argsOf(a));
+  }
+  return false;
 }
 function isSum(n: Extract<Node, { op: "fold" }>): boolean {
   const c = n.monoid.combine;

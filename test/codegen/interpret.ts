@@ -317,6 +317,7 @@ function statements(body: readonly Stmt[], env: Env, memory: Memory) {
         statements(termValue(s.cond, env, memory) ? s.then : s.otherwise, env, memory);
         break;
       case "barrier":
+      case "fetch":
         break;
       case "use":
         statements(s.meaning, env, memory);

@@ -40,10 +40,10 @@ const windows = Array.from({ length: 24 }, (_, i) => {
 
 const single = generic(`
 /* exp(c) = p·2^n, n whole. */
-INLINE F exp_part$(F c, I *n) {
+INLINE F exp_part$(F c, F *n) {
   F t = c * 1.44269504f + 12582912.0f;
-  *n = as_i$(t) - 0x4b400000;
   F k = t - 12582912.0f;
+  *n = k;
   F r = fma$(k, K$(-0.693359375f), c);
   r = fma$(k, K$(2.12194440e-4f), r);
   F p = fma$(K$(1.9875691500e-4f), r, K$(1.3981999507e-3f));
@@ -54,12 +54,9 @@ INLINE F exp_part$(F c, I *n) {
   return fma$(p, r * r, r) + 1.0f;
 }
 static inline F m_exp$(F x) {
-  F c = sel$(gt$(x, K$(89.0f)), K$(89.0f), x);
-  c = sel$(lt$(c, K$(-104.0f)), K$(-104.0f), c);
-  I n;
-  F p = exp_part$(c, &n);
-  I h = n >> 1;
-  return p * as_f$((h + 127) << 23) * as_f$((n - h + 127) << 23);
+  F n;
+  F p = exp_part$(atleast$(atmost$(x, K$(89.0f)), K$(-104.0f)), &n);
+  return scale$(p, n);
 }
 static inline F m_log$(F x) {
   B small = lt$(x, K$(1.17549435e-38f));
@@ -112,9 +109,9 @@ static inline F m_tanh$(F x) {
   p = fma$(p, z, K$(-3.33332819422e-1f));
   p = fma$(p * z, x, x);
   F c = sel$(gt$(a, K$(10.0f)), K$(10.0f), a);
-  I n;
+  F n;
   F e = exp_part$(c + c, &n);
-  F big = 1.0f - 2.0f / (e * as_f$((n + 127) << 23) + 1.0f);
+  F big = 1.0f - 2.0f / (scale$(e, n) + 1.0f);
   return sel$(lt$(a, K$(0.625f)), p, copysign$(big, x));
 }
 `);
@@ -279,4 +276,41 @@ static inline f32xW reduceW(f32xW x, i32xW *q) {
 #endif
 `;
 
-export const math = reduction + single + double;
+// Limits of a NaN are that NaN. p·2^n is rounded once, for a whole |n| ≤ 254.
+const limits = generic(`
+INLINE F scaled$(F p, F n) {
+  I k = as_i$(n + 12582912.0f) - 0x4b400000;
+  I h = k >> 1;
+  return p * as_f$((h + 127) << 23) * as_f$((k - h + 127) << 23);
+}
+INLINE F below$(F x, F most) { return sel$(gt$(x, most), most, x); }
+INLINE F above$(F x, F least) { return sel$(lt$(x, least), least, x); }
+`);
+const instructions = `
+#define atmost1 below1
+#define atleast1 above1
+#define scale1 scaled1
+#if defined(__AVX__) && !defined(__clang__)
+INLINE f32x8 atmost8(f32x8 x, f32x8 most) { return __builtin_ia32_minps256((ia32_f)most, (ia32_f)x); }
+INLINE f32x8 atleast8(f32x8 x, f32x8 least) { return __builtin_ia32_maxps256((ia32_f)least, (ia32_f)x); }
+#else
+#define atmost8 below8
+#define atleast8 above8
+#endif
+#if defined(__AVX512VL__) && !defined(__clang__)
+INLINE f32x8 scale8(f32x8 p, f32x8 n) { return __builtin_ia32_scalefps256_mask((ia32_f)p, (ia32_f)n, (ia32_f)p, -1); }
+#else
+#define scale8 scaled8
+#endif
+#ifdef WIDE
+INLINE f32xW atmostW(f32xW x, f32xW most) { return __builtin_ia32_minps512_mask(most, x, x, -1, 4); }
+INLINE f32xW atleastW(f32xW x, f32xW least) { return __builtin_ia32_maxps512_mask(least, x, x, -1, 4); }
+INLINE f32xW scaleW(f32xW p, f32xW n) { return __builtin_ia32_scalefps512_mask(p, n, p, -1, 4); }
+#else
+#define atmostW atmost8
+#define atleastW atleast8
+#define scaleW scale8
+#endif
+`;
+
+export const math = reduction + limits + instructions + single + double;

@@ -117,6 +117,7 @@ class Printer {
         used.add(s.buffer);
         writes.add(s.buffer);
       }
+      if (s.s === "fetch") used.add(s.buffer);
       if (s.s === "use") {
         for (const p of s.places) used.add(p.buffer);
         writes.add((s.places.at(-1) as Place).buffer);
@@ -356,6 +357,8 @@ class Printer {
         return this.#alloc(s.buffer, s.space);
       case "store":
         return this.#store(s, s.value);
+      case "fetch":
+        return this.#line(`__builtin_prefetch(${this.#address(s, one)});`);
       case "if":
         this.#inBlock(`if (${this.#expr(s.cond, one)}) {`, () => this.#body(s.then), s.otherwise.length ? "} else {" : "}");
         if (s.otherwise.length) {
@@ -499,7 +502,7 @@ class Printer {
       if ((inner.s === "let" && depends(inner.value)) || inner.s === "var") varying.add(inner.name);
       if (inner.s === "for" && (inner.bind === "thread" || depends(inner.from) || depends(inner.to))) return false;
       if (inner.s === "if" && depends(inner.cond)) return false;
-      if (inner.s === "use" || inner.s === "barrier" || (inner.s === "alloc" && inner.space !== "private")) return false;
+      if (inner.s === "use" || inner.s === "fetch" || inner.s === "barrier" || (inner.s === "alloc" && inner.space !== "private")) return false;
     }
     return true;
   }

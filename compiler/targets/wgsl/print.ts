@@ -201,6 +201,8 @@ class Printer {
         if (s.scope !== "workgroup") throw new Unprintable("a barrier of all workgroups: WGSL has none");
         this.#line("workgroupBarrier();");
         break;
+      case "fetch":
+        break;
       case "use":
         this.#block("{", s.meaning);
         break;
