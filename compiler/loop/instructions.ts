@@ -3,7 +3,7 @@
 import { apply, type Expr, int, load, local, real, variable } from "../lower/expr.js";
 import { type Instruction, ifS, letS, loop, type Place, type Stmt, setS, varS } from "./ir.js";
 import { freshName } from "./spans.js";
-import { add, mul } from "./terms.js";
+import { add, idiv, imod, mul } from "./terms.js";
 
 type Meaning = (places: readonly Place[], ints: readonly Expr[]) => readonly Stmt[];
 
@@ -16,12 +16,16 @@ const at = (p: Place, by: Expr): Expr => load(p.buffer, beside(p, by).index);
 const put = (p: Place, by: Expr, value: Expr): Stmt => ({ s: "store", ...beside(p, by), value });
 
 const meanings: { readonly [I in Instruction]: Meaning } = {
-  block: ([a, b, c], [rows, columns, depth, as, ak, bk, cs, more]) => {
+  block: ([a, b, c], [rows, columns, depth, as, ap, ak, bk, bp, cs, more]) => {
     const [r, l, k, acc, old] = ["row", "lane", "k", "sum", "before"].map(freshName) as [string, string, string, string, string];
     const [A, B, C] = [a, b, c] as [Place, Place, Place];
     const sum = local(acc, "real");
     const term = (x: Expr, s: Expr | undefined) => mul(x, s as Expr);
-    const step = apply("fma", "real", at(A, add(term(variable(r), as), term(variable(k), ak))), at(B, add(term(variable(k), bk), variable(l))), sum);
+    /** Index i in groups of n: strides inside a group, and from group to group. */
+    const grouped = (i: Expr, n: number, inside: Expr, group: Expr | undefined) => add(mul(imod(i, int(n)), inside), term(idiv(i, int(n)), group));
+    const rowOf = grouped(variable(r), 12, as as Expr, ap);
+    const columnOf = grouped(variable(l), 16, int(1), bp);
+    const step = apply("fma", "real", at(A, add(rowOf, term(variable(k), ak))), at(B, add(term(variable(k), bk), columnOf)), sum);
     const here = add(term(variable(r), cs), variable(l));
     const flag = more as Expr;
     const adds = flag.type === "bool" ? flag : apply("ne", "bool", flag, int(0));

@@ -51,9 +51,10 @@ export type Stmt =
     };
 
 /** The instructions recipes ask for; each target's spelling is a total record of these (null: print the meaning).
- *  block: places A, B, C; ints rows, columns (a multiple of 16), depth, A's row stride, A's depth stride, B's depth stride, C's
- *    row stride, add: C[r, c] (+)= Σ_k A[r, k]·B[k, c], an fma chain from 0 along k. A target divides rows and columns
- *    into what its registers hold.
+ *  block: places A, B, C; ints rows, columns (a multiple of 16), depth, A's strides along rows, between groups of 12 rows, along
+ *    depth, B's strides along depth and between groups of 16 columns, C's row stride, add:
+ *    C[r, c] (+)= Σ_k A[r, k]·B[k, c], an fma chain from 0 along k. A target divides rows and columns into what its
+ *    registers hold.
  *  transpose8: places source (8 rows of 8), target; int stride: target[c·stride + r] = source[r, c], c ascending, and
  *    target[c·stride … + 8) is all overwritten. */
 export type Instruction = "block" | "transpose8";

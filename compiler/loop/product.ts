@@ -1,7 +1,7 @@
 // Contractions, the mechanism: the blocked product of Goto and van de Geijn ("Anatomy of high-performance matrix multiplication", 2008).
-// b is packed into panels of 32 columns that stay in L2, a is read in place where it is a plain array walked by fixed
-// strides (or packed into panels of 12 rows), and register blocks multiply 12 rows by one panel. What a and b are
-// made of is computed while packing; what becomes of the sum is computed from the block while it is in L1.
+// b is packed into panels of 16 columns that stay in L2, a is read in place where it is a plain array walked by fixed
+// strides (or packed into panels of 12 rows), and the target multiplies panels by what its registers hold. What a and b
+// are made of is computed while packing; what becomes of the sum is computed from the block while it is in L1.
 //
 // Bits: k runs in chunks of 256, an fma chain from 0 in each; chunks are added in order. No blocking below changes that.
 import { apply, type Buffer, type Expr, int, load, variable } from "../lower/expr.js";
@@ -13,16 +13,14 @@ import { allocS, ifS, letS, loop, type Place, type Stmt, storeS, THREADS, tile }
 import { affinity, count, freshName, fuse, type Indexed, indexed, maxCount, type Span, spanOf, unflatten, uniform } from "./spans.js";
 import { add, ceilDiv, coefficient, idiv, imax, imin, imod, less, mul, namesOf, offset, rename, sub } from "./terms.js";
 
-/** Rows that are multiplied by one panel: a register block of AVX-512, two of AVX2 (the target's `block` says how). */
+/** Rows of a panel of a, columns of a panel of b: whole register blocks of every target (12 × 32 with AVX-512, 6 × 16 with AVX). */
 export const ROWS = 12;
-/** Columns of a panel: 32, or 16 where results are few or lie in runs of 16. A part of a panel has 16 columns at least. */
-export const COLUMNS = 32;
-export const HALF = 16;
+export const COLUMNS = 16;
 /** What recipes choose (recipes/contraction.ts); none of it changes bits. */
 export interface ContractionSchedule {
-  /** Columns of a panel. */
-  readonly panel: typeof COLUMNS | typeof HALF;
-  /** Rows of a and columns of b that are blocked together, in multiples of 12 and of a panel's columns. */
+  /** Columns that are multiplied at a time, one panel or two. */
+  readonly columns: 16 | 32;
+  /** Rows of a and columns of b that are blocked together, in multiples of 12 and of `columns`. */
   readonly rowBlock: number;
   readonly columnBlock: number;
   /** Rows between which partial sums wait in memory, where there are several chunks and an epilogue. */
@@ -53,7 +51,7 @@ export function productOf(nest: Nest & { form: "contract" }): Product {
   const [a, b] = fused.work.terms as readonly [Expr, Expr];
   const { stores } = fused.work;
   const contiguous = (spans: readonly Span[]) => Math.max(-Infinity, ...spans.map((s) => affinity(s.v, { terms: [], stores })));
-  const turn = contiguous(m) > contiguous(n) || (contiguous(m) === contiguous(n) && maxCount(n) < maxCount(m) && maxCount(n) < HALF);
+  const turn = contiguous(m) > contiguous(n) || (contiguous(m) === contiguous(n) && maxCount(n) < maxCount(m) && maxCount(n) < COLUMNS);
   const lastContiguous = (spans: readonly Span[]) => {
     const best = spans.reduce<Span | undefined>(
       (x, s) => (x && affinity(x.v, { terms: [], stores }) >= affinity(s.v, { terms: [], stores }) ? x : s),
@@ -76,15 +74,15 @@ export function plain(
   const [r, d] = steps;
   return r === undefined || d === undefined ? undefined : { buffer: e.buffer, index: e.index, row: r, k: d };
 }
-/** A panel's columns: all of them lie in one run of results, where those are long enough. */
-export const panelOf = (p: Product): ContractionSchedule["panel"] => (maxCount(p.n) <= HALF || !uniform(p.n, COLUMNS) ? HALF : COLUMNS);
+/** Two panels at a time, where their columns lie in one run of results. */
+export const columnsOf = (p: Product): ContractionSchedule["columns"] => (maxCount(p.n) <= COLUMNS || !uniform(p.n, 2 * COLUMNS) ? 16 : 32);
 /** Are all terms of the sum one chunk of its tree? */
 const oneChunk = (p: Product): boolean => maxCount(p.k) <= CHUNK;
 /** The one store of the bare sum, contiguous along the last n span; or of what is there already plus the sum, where `onto`
  *  holds (elsewhere nothing is there): a sum of one chunk then, so that what is added is the whole sum. */
 export function plainStore(p: Product): { store: Store; row: number; onto: Expr } | undefined {
   const [store, ...others] = p.stores;
-  if (!store || others.length || store.buffer.dtype !== "f32" || p.m.length > 1 || !uniform(p.n, panelOf(p))) return undefined;
+  if (!store || others.length || store.buffer.dtype !== "f32" || p.m.length > 1 || !uniform(p.n, columnsOf(p))) return undefined;
   const onto = store.value.kind === "local" ? no : oneChunk(p) ? ontoItself(store, p) : undefined;
   if (!onto) return undefined;
   const at = offset(store.buffer, store.index);
@@ -135,22 +133,21 @@ export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stm
     step: name("k"),
   };
   const x = Object.fromEntries(Object.entries(v).map(([key, n]) => [key, variable(n)])) as { readonly [P in keyof typeof v]: Expr };
-  const { panel } = s;
-  const panels = s.columnBlock / panel;
-  const evenN = N.kind === "num" && N.value % panel === 0;
-  // The last panel of a row may be half of one: 16 columns that are all there.
-  const halves = N.kind === "num" && N.value % HALF === 0;
+  const { columns } = s;
+  const panels = s.columnBlock / COLUMNS;
+  const evenN = N.kind === "num" && N.value % columns === 0;
+  const wholePanels = N.kind === "num" && N.value % COLUMNS === 0;
 
-  // b in panels: [panel][depth][columns].
-  const packedB = tile("b_panel", "f32", panels, depthMax, panel);
+  // b in panels: [panel][depth][16].
+  const packedB = tile("b_panel", "f32", panels, depthMax, COLUMNS);
   // a in panels: [panel][depth][12]; one row of padding, since transposition writes whole vectors.
   const packedA = tile("a_panel", "f32", Math.ceil(s.rowBlock / ROWS), depthMax + 1, ROWS);
   const wait = several && !s.cInPlace;
-  const sums = wait ? tile("sums", "f32", s.rowGroup, s.columnBlock) : tile("sums", "f32", several ? s.rowGroup : ROWS, panel);
-  const sumsStride = wait ? s.columnBlock : panel;
+  const sums = wait ? tile("sums", "f32", s.rowGroup, s.columnBlock) : tile("sums", "f32", several ? s.rowGroup : ROWS, columns);
+  const sumsStride = wait ? s.columnBlock : columns;
   const sumAt = (r: Expr, c: Expr): readonly Expr[] => (several ? [sub(add(x.i, r), x.mg), wait ? add(sub(x.j, x.j0), c) : c] : [r, c]);
 
-  const nAt = (lane: Expr) => indexed(p.n, x.j, lane, panel);
+  const nAt = (lane: Expr) => indexed(p.n, x.j, lane, columns);
   const mAt = (base: Expr, r: Expr) => indexed(p.m, base, r, ROWS);
   const scratch = tile("square", "f32", 8, 8);
 
@@ -159,11 +156,11 @@ export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stm
     across: p.n,
     k: p.k,
     base: x.j,
-    width: panel,
-    full: evenN ? undefined : apply("eq", "bool", x.width, int(panel)),
+    width: COLUMNS,
+    full: wholePanels ? undefined : apply("eq", "bool", x.width, int(COLUMNS)),
     have: x.width,
     target: (kk, lane) => ({ buffer: packedB, index: [x.panel, kk, lane] }),
-    stride: panel,
+    stride: COLUMNS,
     k0: x.k0,
     depth: x.depth,
     square: scratch,
@@ -195,18 +192,19 @@ export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stm
   };
   const aPlace: Place =
     s.aInPlace && plainA ? placeOf(plainA, p.m, x.i) : { buffer: packedA, index: [idiv(sub(x.i, x.i0), int(ROWS)), int(0), int(0)] };
-  const [as, ak] = s.aInPlace && plainA ? [plainA.row, plainA.k] : [1, ROWS];
-  const packedPlace: Place = { buffer: packedB, index: [x.panel, int(0), int(0)] };
+  const [as, ap, ak] = s.aInPlace && plainA ? [plainA.row, ROWS * plainA.row, plainA.k] : [1, (depthMax + 1) * ROWS, ROWS];
   const bDirect = s.bInPlace && plainB ? placeOf(plainB, p.n, x.j) : undefined;
+  const packedPlace: BlockB = { place: { buffer: packedB, index: [x.panel, int(0), int(0)] }, k: COLUMNS, panel: depthMax * COLUMNS };
+  const ownB: BlockB = bDirect && plainB ? { place: bDirect, k: plainB.k, panel: COLUMNS } : packedPlace;
   const later = several ? apply("gt", "bool", x.k0, int(0)) : int(0);
-  // What a part of a panel lacks up to 16 columns is zeros, and room in `sums`.
-  const columns = evenN ? int(panel) : halves ? x.width : mul(ceilDiv(x.width, HALF), int(HALF));
-  const use = (b: Place, bk: number, c: Place, cs: number, onto: Expr = later): Stmt =>
-    useS("block", [aPlace, b, c], [x.rows, columns, x.depth, int(as), int(ak), int(bk), int(cs), onto]);
+  // What a panel lacks is zeros, and room in `sums`.
+  const some = evenN ? int(columns) : wholePanels ? x.width : mul(ceilDiv(x.width, COLUMNS), int(COLUMNS));
+  const use = (rows: Expr, b: BlockB, c: Place, cs: number, onto: Expr = later): Stmt =>
+    useS("block", [aPlace, b.place, c], [rows, some, x.depth, int(as), int(ap), int(ak), int(b.k), int(b.panel), int(cs), onto]);
 
   // The block, then what becomes of its sums.
   const direct = plainStore(p);
-  const toSums = (b: Place, bk: number): Stmt => use(b, bk, { buffer: sums, index: sumAt(int(0), int(0)) }, sumsStride);
+  const toSums = (b: BlockB): Stmt => use(x.rows, b, { buffer: sums, index: sumAt(int(0), int(0)) }, sumsStride);
   const epilogue = (width: Expr): readonly Stmt[] => {
     const here = nAt(x.lane);
     const stores = (to: Indexed): readonly Stmt[] => {
@@ -220,43 +218,44 @@ export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stm
     ];
   };
   const last = (body: readonly Stmt[]): readonly Stmt[] => (several ? [ifS(apply("ge", "bool", add(x.k0, x.depth), K), body)] : body);
-  const viaSums = (b: Place, bk: number, width: Expr): readonly Stmt[] => [toSums(b, bk), ...last(epilogue(width))];
-  const full = (b: Place, bk: number): readonly Stmt[] => {
-    if (!direct || !s.cInPlace) return viaSums(b, bk, evenN ? int(panel) : x.width);
+  const tiles = (body: readonly Stmt[]): Stmt => loop(v.i, x.i0, x.i1, [letS(v.rows, imin(int(ROWS), sub(x.i1, x.i))), ...body], "serial", ROWS);
+  const width = evenN ? int(columns) : x.width;
+  const viaSums = (b: BlockB): Stmt => tiles([toSums(b), ...last(epilogue(width))]);
+  const whole = (b: BlockB): readonly Stmt[] => {
+    if (!direct || !s.cInPlace) return [viaSums(b)];
     const here = nAt(int(0));
     const row = mAt(x.i, int(0));
     const index = rename(rename(direct.store.index, here.to), row.to);
-    return [...here.lets, ...row.lets, use(b, bk, { buffer: direct.store.buffer, index }, direct.row, direct.onto === no ? later : direct.onto)];
+    const onto = direct.onto === no ? later : direct.onto;
+    return [letS(v.i, x.i0), ...here.lets, ...row.lets, use(sub(x.i1, x.i0), b, { buffer: direct.store.buffer, index }, direct.row, onto)];
   };
-  const bk = bDirect && plainB ? plainB.k : panel;
-  const tiles = (body: readonly Stmt[]): Stmt => loop(v.i, x.i0, x.i1, [letS(v.rows, imin(int(ROWS), sub(x.i1, x.i))), ...body], "serial", ROWS);
-  const whole = evenN || halves;
-  const isFull = apply("eq", "bool", imod(x.width, int(HALF)), int(0));
+  const isWhole = (w: Expr) => apply("eq", "bool", imod(w, int(COLUMNS)), int(0));
   const blockLoops: Stmt = loop(
     v.j,
     x.j0,
     x.j1,
     [
-      letS(v.width, evenN ? int(panel) : imin(int(panel), sub(x.j1, x.j))),
-      letS(v.panel, idiv(sub(x.j, x.j0), int(panel))),
-      ...(whole
-        ? [tiles(full(bDirect ?? packedPlace, bk))]
-        : [ifS(isFull, [tiles(full(bDirect ?? packedPlace, bk))], [tiles(viaSums(packedPlace, panel, x.width))])]),
+      letS(v.width, evenN ? int(columns) : imin(int(columns), sub(x.j1, x.j))),
+      letS(v.panel, idiv(sub(x.j, x.j0), int(COLUMNS))),
+      ...(wholePanels ? whole(ownB) : [ifS(isWhole(x.width), whole(ownB), [viaSums(packedPlace)])]),
     ],
     "serial",
-    panel,
+    columns,
   );
+  // Where b is read in place, what is multiplied together with a part of a panel is packed all the same.
+  const rest = imod(sub(x.j1, x.j0), int(columns));
+  const beside = apply("and", "bool", apply("not", "bool", isWhole(rest)), apply("ge", "bool", x.j, sub(x.j1, rest)));
   const packColumns: Stmt = loop(
     v.j,
     x.j0,
     x.j1,
     [
-      letS(v.width, evenN ? int(panel) : imin(int(panel), sub(x.j1, x.j))),
-      letS(v.panel, idiv(sub(x.j, x.j0), int(panel))),
-      ...(bDirect ? [ifS(apply("ne", "bool", imod(x.width, int(HALF)), int(0)), packB)] : packB),
+      letS(v.width, wholePanels ? int(COLUMNS) : imin(int(COLUMNS), sub(x.j1, x.j))),
+      letS(v.panel, idiv(sub(x.j, x.j0), int(COLUMNS))),
+      ...(bDirect ? [ifS(beside, packB)] : packB),
     ],
     "serial",
-    panel,
+    COLUMNS,
   );
   const packRows: readonly Stmt[] = s.aInPlace ? [] : [tiles(packA)];
 
@@ -274,7 +273,7 @@ export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stm
     v.j0,
     x.n0,
     x.n1,
-    [letS(v.j1, imin(add(x.j0, int(s.columnBlock)), x.n1)), kLoop([...(bDirect && whole ? [] : [packColumns]), rowBlocks])],
+    [letS(v.j1, imin(add(x.j0, int(s.columnBlock)), x.n1)), kLoop([...(bDirect && wholePanels ? [] : [packColumns]), rowBlocks])],
     "serial",
     s.columnBlock,
   );
@@ -284,7 +283,7 @@ export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stm
     : [letS(v.mg, x.m0), letS(v.mgEnd, x.m1), columnBlocks];
 
   // Units of work are panels of the divided direction, over all batches: each thread takes a contiguous run.
-  const unit = s.divide === "rows" ? ROWS : panel;
+  const unit = s.divide === "rows" ? ROWS : columns;
   const size = s.divide === "rows" ? M : N;
   const perBatch = ceilDiv(size, unit);
   const batches = count(p.batch);
@@ -318,6 +317,12 @@ export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stm
       "thread",
     ),
   ];
+}
+/** Where a register block finds b: its strides along k, and between panels. */
+interface BlockB {
+  readonly place: Place;
+  readonly k: number;
+  readonly panel: number;
 }
 /** ⌊all · t / threads⌋ without overflow: whole shares, then what is left over. */
 const share = (all: Expr, t: Expr): Expr => {

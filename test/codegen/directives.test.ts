@@ -59,7 +59,7 @@ describe("directives", () => {
   });
   it("use puts an instruction in place of loops of the same meaning", () => {
     const body = [loop("i", int(0), int(1), [])];
-    const size = [int(M), int(16), int(K), int(K), int(1), int(N), int(N), int(0)];
+    const size = [int(M), int(16), int(K), int(K), int(12 * K), int(1), int(N), int(16), int(N), int(0)];
     const places = [a, b, c].map((buffer) => ({ buffer, index: [int(0), int(0)] }));
     const got = ran(applied(body, [{ do: "use", loop: "i", instruction: "block", places, ints: size }]));
     const want = new Float64Array(M * N);

@@ -32,7 +32,7 @@ export function contractions(nest: Nest & { form: "contract" }, limits: Limits):
       divide: own.divide === "rows" ? ["rows", "columns"] : ["columns", "rows"],
       aInPlace: both(own.aInPlace, a !== undefined),
       bInPlace: both(own.bInPlace, b !== undefined && b.row === 1),
-      columnBlock: sizes(own.columnBlock, own.panel, columns),
+      columnBlock: sizes(own.columnBlock, own.columns, columns),
       rowBlock: sizes(own.rowBlock, ROWS, rows),
       rowBlocks: [blocks, ...(waits && rows > own.rowBlock ? [1, 2] : [])],
     },

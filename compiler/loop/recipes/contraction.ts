@@ -1,8 +1,8 @@
 // Contractions, the policy: how to block the product of `loop/product.ts`. Blocks are sized for two levels of cache: a
-// panel of b (32 columns × 256) stays in L1 while rows pass by, all panels of a block and the rows' own block in L2.
+// panel of b (16 columns × 256) stays in L1 while rows pass by, all panels of a block and the rows' own block in L2.
 import { CHUNK } from "../fold.js";
 import type { Limits } from "../limits.js";
-import { type ContractionSchedule, type Product, panelOf, plain, plainStore, ROWS } from "../product.js";
+import { type ContractionSchedule, columnsOf, type Product, plain, plainStore, ROWS } from "../product.js";
 import { maxCount } from "../spans.js";
 
 /** Of L2, the share of b's panels (the rest of the traffic goes by) and of a's rows. */
@@ -18,22 +18,22 @@ const multiple = (n: number, of: number) => Math.max(1, Math.floor(n / of)) * of
 
 export function schedule(p: Product, limits: Limits): ContractionSchedule {
   const floats = limits.l2 / 4 / CHUNK;
-  const [rows, columns] = [maxCount(p.m), maxCount(p.n)];
+  const [M, N] = [maxCount(p.m), maxCount(p.n)];
   const direct = plain(p.a, p.m, p.k);
   const b = plain(p.b, p.n, p.k);
-  const aInPlace = direct !== undefined && columns <= mostInPlace(direct);
-  const panel = panelOf(p);
+  const aInPlace = direct !== undefined && N <= mostInPlace(direct);
+  const columns = columnsOf(p);
   const rowBlock = multiple(floats * A_SHARE, ROWS);
   const cInPlace = plainStore(p) !== undefined;
   return {
-    panel,
+    columns,
     rowBlock,
-    columnBlock: Math.min(multiple(floats * B_SHARE, panel), Math.max(1, Math.ceil(columns / panel)) * panel),
+    columnBlock: Math.min(multiple(floats * B_SHARE, columns), Math.max(1, Math.ceil(N / columns)) * columns),
     // Each group packs b anew: one group, unless partial sums need memory.
-    rowGroup: cInPlace ? Math.max(1, Math.ceil(rows / rowBlock)) * rowBlock : 5 * rowBlock,
-    divide: (aInPlace ? columns >= 128 : columns > rows) ? "columns" : "rows",
+    rowGroup: cInPlace ? Math.max(1, Math.ceil(M / rowBlock)) * rowBlock : 5 * rowBlock,
+    divide: (aInPlace ? N >= 128 : N > M) ? "columns" : "rows",
     aInPlace,
-    bInPlace: b !== undefined && b.row === 1 && rows <= 24,
+    bInPlace: b !== undefined && b.row === 1 && M <= 24,
     cInPlace,
   };
 }

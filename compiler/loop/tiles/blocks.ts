@@ -14,6 +14,10 @@ import { factorOf } from "./states.js";
 import type { Tile } from "./tile.js";
 import type { Kept, Pass } from "./work.js";
 
+/** The block's groups of rows and of columns lie side by side, as single ones do. */
+const ROWS_TOGETHER = 12;
+const BESIDE = 16;
+
 export function dots(t: Tile): readonly Stmt[] {
   const { rows } = t.shape;
   return t.s.dots.map(({ name, panel, a }) => {
@@ -37,8 +41,10 @@ export function dots(t: Tile): readonly Stmt[] {
           mul(ceilDiv(sub(end, lane), COLUMNS), int(COLUMNS)),
           depth,
           int(Math.max(1, depthMax)),
+          int(ROWS_TOGETHER * Math.max(1, depthMax)),
           int(1),
           int(OVER_TILE),
+          int(BESIDE),
           int(OVER_TILE),
           chunked ? apply("gt", "bool", from, int(0)) : int(0),
         ],
@@ -79,7 +85,7 @@ export function sums(t: Tile, p: Pass): readonly Stmt[] {
       useS(
         "block",
         [{ buffer: element.tile as Buffer, index: [row, from] }, b.place(from, int(0)), { buffer: sums, index: [row, int(0)] }],
-        [some, int(b.columns), depth, int(OVER_TILE), int(1), int(b.stride), int(columns), int(1)],
+        [some, int(b.columns), depth, int(OVER_TILE), int(ROWS_TOGETHER * OVER_TILE), int(1), int(b.stride), int(BESIDE), int(columns), int(1)],
       );
     if (!t.ranges) return [...out, block(int(0), t.shape.rows, int(0), t.width)];
     const group = (first: Expr, from: Expr, to: Expr) => block(first, imin(int(ROWS), sub(t.shape.rows, first)), from, sub(to, from));
@@ -110,7 +116,7 @@ export function columnSums(t: Tile, p: Pass): readonly Stmt[] {
     return useS(
       "block",
       [{ buffer: element.tile as Buffer, index: [int(0), int(0)] }, b.place(int(0), int(0)), target.place(int(0), int(0))],
-      [t.width, int(b.columns), rows, int(1), int(OVER_TILE), int(b.stride), int(target.stride), int(1)],
+      [t.width, int(b.columns), rows, int(1), int(ROWS_TOGETHER), int(OVER_TILE), int(b.stride), int(BESIDE), int(target.stride), int(1)],
     );
   });
 }
