@@ -111,10 +111,16 @@ export const restart = (session: Session, p: TrainingPrograms): Promise<SessionP
 async function begin(session: Session, p: TrainingPrograms, valuesOf: (weight: Leaf) => Promise<HostArray>): Promise<SessionProgram> {
   await session.hold([...p.params, ...p.state]);
   for (const { leaf, weight } of p.masters) await session.write(leaf.name, await valuesOf(weight));
-  if ((p.start.updates ?? []).length > 0) {
+  const first = async () => {
+    if ((p.start.updates ?? []).length === 0) return;
     const start = await session.program(p.start);
     await start.run({});
     start[Symbol.dispose]();
-  }
-  return session.program(p.step);
+  };
+  const starting = first();
+  starting.catch(() => undefined); // taken below
+  // By then a C compiler works on it, if there is anything to compile, while the step's kernels are made here.
+  await new Promise((go) => setTimeout(go, 0));
+  const [step] = await Promise.all([session.program(p.step), starting]);
+  return step;
 }

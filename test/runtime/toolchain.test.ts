@@ -131,16 +131,17 @@ describe.skipIf(!(await needs("compiler")))("the system's compiler", () => {
     expect(E.isLeft(r) && r.left.message).toContain("apt install libc6-dev");
   });
   it("links what one unit takes from another, and reports what is nowhere", async () => {
-    const work = mkdtempSync(join(temp, "work-"));
     const tool = right(await findToolchain({ cc: `${right(await findToolchain()).program} -Wl,-z,defs` }));
-    const r = await build(
-      tool,
-      [{ name: "u", source: "int absent_function(void); int f(void) { return absent_function(); }\n" }],
-      "00",
-      work,
-      () => null,
-    );
-    expect(E.isLeft(r) && r.left.fault).toMatchObject({ kind: "CompileFailed", unit: "link" });
-    expect(E.isLeft(r) && r.left.message).toContain("absent_function");
+    const one = { name: "u", source: "int absent_function(void); int f(void) { return absent_function(); }\n" };
+    const other = { name: "v", source: "int g(void) { return 1; }\n" };
+    // One alone is compiled and linked at once, and blamed for both.
+    for (const [units, unit] of [
+      [[one], "u"],
+      [[one, other], "link"],
+    ] as const) {
+      const r = await build(tool, units, "00", mkdtempSync(join(temp, "work-")), () => null);
+      expect(E.isLeft(r) && r.left.fault).toMatchObject({ kind: "CompileFailed", unit });
+      expect(E.isLeft(r) && r.left.message).toContain("absent_function");
+    }
   });
 });

@@ -146,14 +146,16 @@ export function unsuitable(macros: ReadonlyMap<string, string>): string | null {
 }
 
 async function identify(program: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<E.Either<string, Toolchain>> {
-  const version = await run(program, [...args, "--version"], { env, timeout: PROBE_MS });
+  const macrosWith = (flags: readonly string[]) => run(program, [...args, ...flags, "-dM", "-E", "-x", "c", "/dev/null"], { env, timeout: PROBE_MS });
+  const likely = [...FLAGS, ...(NATIVE[0] as readonly string[])];
+  const [version, first] = await Promise.all([run(program, [...args, "--version"], { env, timeout: PROBE_MS }), macrosWith(likely)]);
   if (E.isLeft(version)) return version;
   if (version.right.code !== 0)
     return E.left(`--version ended with ${[version.right.code, firstLine(version.right.stderr)].filter((x) => x !== "").join(": ")}`);
   let refused = "";
   for (const native of NATIVE) {
     const flags = [...FLAGS, ...native];
-    const probe = await run(program, [...args, ...flags, "-dM", "-E", "-x", "c", "/dev/null"], { env, timeout: PROBE_MS });
+    const probe = native === NATIVE[0] ? first : await macrosWith(flags);
     if (E.isLeft(probe)) return probe;
     if (probe.right.code !== 0) {
       refused = firstLine(probe.right.stderr);
