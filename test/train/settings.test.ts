@@ -7,6 +7,7 @@ import { describe, expect, test } from "vitest";
 import { createLanguageModel, rateOf } from "../../cli/language-model.js";
 import { each, type Optimizer, pointwise } from "../../index.js";
 import { interventions, transformer } from "../../models/index.js";
+import { precisionOf } from "../../runtime/precision.js";
 import { createRun, openRun } from "../../runtime/train/run-folder.js";
 import { train } from "../../runtime/train/trainer.js";
 import { defaultsOf, languageModels, type ModelConfig, type ProgramConfig, type TrainingProgram } from "../../trainer.js";
@@ -19,6 +20,7 @@ const attentions = {
   gqa: { kind: "gqa", group: 2 },
   mla: { kind: "mla", cq: 6, latent: 5, nope: 4, rope: 2, value: 4 },
 } as const satisfies Readonly<Record<string, ModelConfig["attention"]>>;
+const HALF = { compute: "bf16", state: "bf16" } as const;
 type Named = Partial<ProgramConfig> & { readonly attention?: keyof typeof attentions };
 const model = (n: Named): ModelConfig => ({ ...sizes, attention: attentions[n.attention ?? "mha"] });
 const options = ({ attention: _, ...o }: Named): ProgramConfig => ({ ...program, ...defaultsOf(o.intervention ?? "none"), accumulate: 1, ...o });
@@ -50,6 +52,11 @@ describe.skipIf(missing)("a run that was stopped and continued is the unbroken o
   const runs: readonly (readonly [string, Named])[] = [
     ["Muon under QuacK, clipped gradients, grouped queries", { optimizer: "muon", partner: 0.1, intervention: "quack", clip: 1, attention: "gqa" }],
     ["Lion with QK clip and decay, latent attention", { optimizer: "lion", intervention: "qk-clip", limit: 1e-3, decay: 0.1, attention: "mla" }],
+    ["AdamW under QuacK, all of half width with masters", { intervention: "quack", precision: precisionOf({ ...HALF, params: "bf16" }) }],
+    [
+      "Lion, rounded stochastically",
+      { optimizer: "lion", precision: precisionOf({ params: "f16", state: "f16", compute: "f16", update: "stochastic" }) },
+    ],
     ["clipped gradient descent with σReparam", { optimizer: "sgd", clipStep: 0.5, intervention: "sigma-reparam" }],
   ];
   test.each(runs)("%s", async (_, named) => {
