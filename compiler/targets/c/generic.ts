@@ -31,6 +31,8 @@ const aliases = (template: string) =>
     .map(({ name }) => `#define ${name}W ${name}8\n`)
     .join("");
 
+/** The form of one number alone. */
+export const scalar = (template: string): string => as(template, one);
 export const generic = (template: string): string =>
   `${as(template, one)}${as(template, eight)}#ifdef WIDE${as(template, wide)}#else\n${aliases(template)}#endif\n`;
 

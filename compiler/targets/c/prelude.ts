@@ -3,6 +3,7 @@
 // of the matrix product. Only compiler built-ins are used: no header beyond <stdint.h>, so that a file compiles fast.
 import { PARITY, ROTATIONS, ROUNDS } from "../../../dsl/random.js";
 import { generic } from "./generic.js";
+import { halves } from "./halves.js";
 import { math } from "./math.js";
 import { conditions, wide, wideExtremes, wideMemory } from "./wide.js";
 
@@ -140,20 +141,6 @@ INLINE I bf16_bits$(F x) {
   return seli$(eq$(x, x), r, (I)((U)b >> 16) | 0x40);
 }
 INLINE F bf16_value$(I b) { return as_f$(b << 16); }
-INLINE I f16_bits$(F x) {
-  I b = as_i$(x), a = b & 0x7fffffff, s = (I)((U)(b - a) >> 16);
-  I normal = (a + 0xfff + ((a >> 13) & 1) - 0x38000000) >> 13;
-  I tiny = as_i$(as_f$(a) + 0.5f) - 0x3f000000;
-  I r = seli$(ilt$(a, KI$(0x38800000)), tiny, normal);
-  r = seli$(ige$(a, KI$(0x477ff000)), KI$(0x7c00), r);
-  return s | seli$(eq$(x, x), r, KI$(0x7e00));
-}
-INLINE F f16_value$(I h) {
-  I a = h & 0x7fff;
-  I b = as_i$(as_f$(a << 13) * 0x1p112f);
-  b = seli$(ige$(a, KI$(0x7c00)), (a << 13) | 0x7f800000, b);
-  return as_f$(b | ((h & 0x8000) << 16));
-}
 `);
 
 // NaN where either is; of zeros the second. The processor's own minimum of two is the second where one is NaN.
@@ -355,4 +342,4 @@ static inline void transpose8(const float *s, float *d, long stride) {
 `;
 
 export const prelude =
-  types + conditions + wide + extremes + wideExtremes + arithmetic + memory + wideMemory + threefry + math + draws + block + transpose;
+  types + conditions + wide + extremes + wideExtremes + arithmetic + halves + memory + wideMemory + threefry + math + draws + block + transpose;
