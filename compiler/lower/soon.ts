@@ -115,28 +115,23 @@ class Order {
 
   /** The kernel that it joins, where its memory is worth that; what it needs is moved too, where it must. Undefined: it stays. */
   #sooner(m: Member, n: Nest): Kernel | undefined {
-    for (let depth = 0; depth <= DEEPEST; depth++) {
-      const to = this.#within(m, n, depth);
-      if (to) return to;
-    }
-    return undefined;
+    const found = Array.from({ length: DEEPEST + 1 }, (_, depth) => this.#target(m, n, depth)).filter((t) => t !== undefined);
+    const [best] = found.sort((x, y) => x.at - y.at);
+    if (!best) return undefined;
+    this.#move(best.lifts);
+    return best.fresh ? this.#fresh(best.at, false) : this.#kernels[best.at];
   }
-  #within(m: Member, n: Nest, depth: number): Kernel | undefined {
+  /** `fresh`: a kernel of its own in front of the loop at `at`. */
+  #target(m: Member, n: Nest, depth: number): { readonly at: number; readonly fresh: boolean; readonly lifts: readonly Lift[] } | undefined {
     const { from, lifts } = this.#lift(m, depth);
     if (depth > 0 && lifts.length === 0) return undefined;
+    const begun = lifts.reduce((sum, x) => sum + this.#begun(x.member.io, nestOf(x.member)), 0);
     const at = this.#free(from);
-    const freed = (until: Kernel) =>
-      this.#freed(m.io, n, this.#kernels.indexOf(until), lifts) - lifts.reduce((sum, x) => sum + this.#begun(x.member.io, nestOf(x.member)), 0);
-    // What frees much goes in front of a loop, into a kernel of its own.
-    const loop = this.#kernels.find((k, i) => i >= from && k.loop && (at < 0 || i < at));
-    if (loop && freed(loop) >= LARGE) {
-      this.#move(lifts);
-      return this.#fresh(this.#kernels.indexOf(loop), false);
-    }
-    const to = this.#kernels[at];
-    if (!to || at >= this.#kernels.length - 1 || freed(to) <= 0) return undefined;
-    this.#move(lifts);
-    return to;
+    const loop = this.#kernels.findIndex((k, i) => i >= from && k.loop && (at < 0 || i < at));
+    // What frees much is worth a barrier.
+    if (loop >= 0 && this.#freed(m.io, n, loop, lifts) - begun >= LARGE) return { at: loop, fresh: true, lifts };
+    if (at < 0 || at >= this.#kernels.length - 1 || this.#freed(m.io, n, at, lifts) <= begun) return undefined;
+    return { at, fresh: false, lifts };
   }
   #move(lifts: readonly Lift[]): void {
     for (const { member, to, of } of lifts) {
@@ -150,23 +145,25 @@ class Order {
   #lift(m: Member, depth: number, whole: Member = m): { readonly from: number; readonly lifts: readonly Lift[] } {
     const lifts: Lift[] = [];
     let from = 0;
-    for (let j = this.#kernels.length - 1; j >= from; j--) {
+    // What comes behind its own kernel reads what it writes.
+    const own = whole.step.step === "nest" ? this.#place.get(whole.step.nest) : undefined;
+    for (let j = (own ? this.#kernels.indexOf(own) : this.#kernels.length) - 1; j >= from; j--) {
       const k = this.#kernels[j] as Kernel;
       const blockers = k.members.filter(
         (x) => x !== m && x !== whole && !lifts.some((l) => l.member === x || l.of?.whole === x) && this.#conflict(x, m),
       );
       if (blockers.length === 0) continue;
       // Where a part of one is enough, that part goes.
-      const own =
+      const parts =
         depth > 0 && !k.loop
           ? blockers.map((b) => this.#liftable(b, m)).map((o) => o && { ...o, ...this.#lift(o.member, depth - 1, o.of?.whole) })
           : [];
-      const places = own.map((o) => (o ? this.#free(o.from) : -1));
-      if (own.length === 0 || places.some((p) => p < 0 || p >= j)) {
+      const places = parts.map((o) => (o ? this.#free(o.from) : -1));
+      if (parts.length === 0 || places.some((p) => p < 0 || p >= j)) {
         from = j + 1;
         break;
       }
-      for (const [i, o] of own.entries()) {
+      for (const [i, o] of parts.entries()) {
         if (!o) continue;
         const to = places[i] as number;
         for (const l of [...o.lifts, { member: o.member, to: this.#kernels[to] as Kernel, ...(o.of ? { of: o.of } : {}) }])
