@@ -40,6 +40,7 @@ export {
 export { type ExportedFile, type ExportTarget, exportedFiles, exportTargets, writeFiles } from "./runtime/export.js";
 export { DivergedError, type NotFinite } from "./runtime/finite.js";
 export { type Expression, type Halves, halvesOf } from "./runtime/halves.js";
+export { memoryOf, type ProgramMemory } from "./runtime/memory.js";
 export { type KernelSource, type KernelTime, kernelTimes } from "./runtime/profile.js";
 export {
   type Attained,
