@@ -117,8 +117,10 @@ function put(buffer: Buffer, index: readonly Expr[], value: number, env: Env, me
   if (at < 0 || at >= data.length) throw new Error(`${buffer.name}: store at ${at} of ${data.length}`);
   data[at] = buffer.dtype === "bf16" ? Number(evaluate("toBf16", [value])) : buffer.dtype === "f16" ? Number(evaluate("toF16", [value])) : value;
 }
+/** Every value before any store: memory updated in place reads its old value. */
 const store = (stores: readonly Store[], env: Env, memory: Memory) => {
-  for (const s of stores) put(s.buffer, s.index, termValue(s.value, env, memory), env, memory);
+  const values = stores.map((s) => termValue(s.value, env, memory));
+  for (const [i, s] of stores.entries()) put(s.buffer, s.index, values[i] as number, env, memory);
 };
 function combine(m: Monoid, x: readonly number[], y: readonly number[], env: Env, memory: Memory): readonly number[] {
   m.names.forEach((n, c) => {
