@@ -5,7 +5,7 @@
 //   npm run bench -- --help
 import { spawn } from "node:child_process";
 import { join } from "node:path";
-import { node, prepare, root } from "./prepare.js";
+import { captures, node, prepare, root } from "./prepare.js";
 
 if (!prepare()) process.exit(1);
 // Beside dist and not in it: the package that is published has no benchmarks.
@@ -13,6 +13,7 @@ if (node(["node_modules/typescript/bin/tsc", "-p", "bench/tsconfig.json"], ["ign
   process.stderr.write("The benchmarks do not build: see the compiler's messages above.\n");
   process.exit(1);
 }
+if (!captures(".mallard/bench")) process.exit(1);
 const child = spawn(process.execPath, [join(root, ".mallard/bench/bench/main.js"), ...process.argv.slice(2)], { stdio: "inherit" });
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
 child.on("error", (error) => {

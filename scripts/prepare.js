@@ -104,10 +104,17 @@ function build() {
   if (done === 0 && !existsSync(join(root, "dist/cli/main.js"))) {
     // The record of the last build is there, its outputs are not: build everything.
     rmSync(join(root, "dist"), { recursive: true, force: true });
-    return node(["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"], ["ignore", 2, 2]) === 0;
+    return node(["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"], ["ignore", 2, 2]) === 0 && captures("dist");
   }
   if (done !== 0) say("The build failed: see the compiler's messages above.");
-  return done === 0;
+  return done === 0 && captures("dist");
+}
+/** Reads the library's own arrow functions (captures.js); what stops that is its defect, and said. */
+export function captures(folder) {
+  if (!existsSync(join(root, "scripts/captures.js"))) return true;
+  const done = node(["scripts/captures.js", folder], ["ignore", 2, 2]) === 0;
+  if (!done) say("The library's functions cannot be read: see the message above.");
+  return done;
 }
 
 export const node = (args, stdio = "inherit", env = process.env) => spawnSync(process.execPath, args, { cwd: root, stdio, env }).status ?? 1;

@@ -1,4 +1,5 @@
-// Keeps the syntax of functions: by function, by text, and on disk, so that a warm start loads no parser. The key is
+// Keeps the syntax of functions: by function, by text, and on disk, so that a warm start loads no parser. That of the library's
+// own functions comes with a build (scripts/captures.js), so that a first start seldom does. The key is
 // the function's own text, which is all that its syntax depends on, so an entry is never stale; what a function
 // captures, and the axes of the map it stands in, are no part of it, because reading the syntax is done afresh.
 //
@@ -23,6 +24,9 @@ export function defaultCacheFolder(env: NodeJS.ProcessEnv = process.env, platfor
 
 const digest = (text: string) => createHash("sha256").update(text).digest("hex");
 
+/** What the syntax of a text is found by. */
+export const syntaxKey = (text: string): string => digest(`${syntaxVersion}\n${text}`);
+
 const byFunction = new WeakMap<Arrow, FunctionSyntax>();
 const byText = new Map<string, FunctionSyntax>();
 
@@ -31,14 +35,27 @@ export function syntaxOf(fn: Arrow, folder: string | null): FunctionSyntax {
   const known = byFunction.get(fn);
   if (known) return known;
   const text = textOf(fn);
-  const key = digest(`${syntaxVersion}\n${text}`);
+  const key = syntaxKey(text);
   const syntax = byText.get(key) ?? fetch(key, text, folder);
   byText.set(key, syntax);
   byFunction.set(fn, syntax);
   return syntax;
 }
 
+/** Of the library's own functions, beside the code where a build left it. */
+let shipped: Readonly<Record<string, FunctionSyntax>> | undefined;
+function shippedWith(module: string): Readonly<Record<string, FunctionSyntax>> {
+  try {
+    return JSON.parse(readFileSync(new URL("../../captures.json", module), "utf8")).functions ?? {}; // as scripts/captures.js wrote it
+  } catch {
+    return {}; // run from source, where there is none
+  }
+}
+
 function fetch(key: string, text: string, folder: string | null): FunctionSyntax {
+  shipped ??= shippedWith(import.meta.url);
+  const own = Object.hasOwn(shipped, key) ? shipped[key] : undefined;
+  if (own) return own;
   const place = folder === null ? null : entry(folder, key);
   const stored = place && read(place);
   if (stored) return stored;
