@@ -1,7 +1,7 @@
 // Mallard: the public index.
 
 export { type PlanProduct, type ProductAxis, type ProductSide, productsOf } from "./compiler/explain/products.js";
-export { type KernelScaling, MOST_UNITS, type Scaling, type Share, scalingOf } from "./compiler/explain/scaling.js";
+export { type KernelScaling, type Scaling, type Share, scalingOf } from "./compiler/explain/scaling.js";
 export * from "./dsl/index.js";
 export { CompileError } from "./runtime/backend.js";
 export { type Checked, Checker, type Comparison } from "./runtime/check/checker.js";

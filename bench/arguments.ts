@@ -6,7 +6,7 @@ import { namesOf, STEP_SIZES, type StepSize } from "../trainer.js";
 
 /** Against other systems. */
 const COMPARISONS = ["gemm", "attention", "step", "compile"] as const;
-export const PARTS = [...COMPARISONS, "quack", "precision"] as const;
+export const PARTS = [...COMPARISONS, "quack", "precision", "growth"] as const;
 export type Part = (typeof PARTS)[number];
 export const SIZES = namesOf(STEP_SIZES);
 export type Size = StepSize;
@@ -93,7 +93,7 @@ export function readArguments(argv: readonly string[]): Either<string, Arguments
     if (threads === null) return left(`--threads ${values.threads}: a number from 1 to 1024 is wanted`);
     if (values.plot !== undefined && !profile) return left("--plot draws a profile: give it with profile");
     if (values.plot !== undefined && (sizes.right?.length ?? 1) > 1) return left("--plot is one file: give one --size");
-    if (sizes.right !== null && part === "attention") return left(`${part} has sizes of its own: leave --size out`);
+    if (sizes.right !== null && (part === "growth" || part === "attention")) return left(`${part} has sizes of its own: leave --size out`);
     const { json, save, help } = values;
     return right({
       parts: part ? [part] : profile ? [] : [...COMPARISONS],

@@ -6,6 +6,7 @@ import { type Arguments, HELP, type Part, readArguments, type Size } from "./arg
 import { attention } from "./attention.js";
 import { compile } from "./compile.js";
 import { gemm } from "./gemm.js";
+import { growth } from "./growth.js";
 import type { Context, Outcome } from "./parts.js";
 import { ROOT } from "./peers.js";
 import { precision } from "./precision.js";
@@ -31,6 +32,7 @@ const parts: Readonly<Record<Part, Running>> = {
   compile: each(compile),
   quack: each(quack),
   precision: { run: precision, sizes: "each", usual: ["micro"] },
+  growth: alone(growth),
 };
 const profiling = each(profile);
 const say = (line: string) => process.stdout.write(`${line}\n`);

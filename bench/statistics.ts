@@ -44,3 +44,12 @@ export function turns(count: number, round: number): readonly number[] {
   const order = Array.from({ length: count }, (_, i) => (i + (round >> 1)) % count);
   return round % 2 === 0 ? order : order.reverse();
 }
+
+/** The exponent e of y = c·x^e that fits best in logarithms (least squares); NaN of fewer than two points. */
+export function exponentOf(points: readonly (readonly [x: number, y: number])[]): number {
+  const logs = points.map(([x, y]) => [Math.log(x), Math.log(y)] as const);
+  const mean = (of: 0 | 1) => logs.reduce((n, l) => n + l[of], 0) / logs.length;
+  const [x, y] = [mean(0), mean(1)];
+  const spread = logs.reduce((n, l) => n + (l[0] - x) ** 2, 0);
+  return spread === 0 ? Number.NaN : logs.reduce((n, l) => n + (l[0] - x) * (l[1] - y), 0) / spread;
+}

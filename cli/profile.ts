@@ -60,7 +60,7 @@ interface Flags {
   readonly intervention: Intervention;
   readonly precision?: Precision;
   readonly threads?: number;
-  readonly runs: number;
+  readonly runs?: number;
   readonly top: number;
   readonly scaling: boolean;
   readonly json: boolean;
@@ -89,7 +89,11 @@ export function addProfile(program: Command, exit: (code: number) => void): void
     .addOption(new Option("--intervention <name>", `of a model: ${INTERVENTIONS.join(", ")}`).argParser(choice(INTERVENTIONS)).default("none"))
     .addOption(new Option("--precision <policy>", "of a model: what weights, state and activations are stored as, as for train").argParser(precision))
     .addOption(new Option("--threads <n>", "default: all cores").argParser(integer(1, 1024)))
-    .addOption(new Option("--runs <n>", "measured runs at least; each kernel's figures are its least").argParser(integer(1, 10_000)).default(10))
+    .addOption(
+      new Option("--runs <n>", "measured runs, of which each kernel's least counts; default: for two seconds, 10 at least").argParser(
+        integer(1, 10_000),
+      ),
+    )
     .addOption(new Option("--top <n>", "kernels shown; 0 for all").argParser(integer(0, 10_000)).default(25))
     .addOption(new Option("--scaling", "instead: how the work divides among 1 to 64 threads, counted; nothing is run").default(false, "off"))
     .addOption(new Option("--json", "the profile as JSON on stdout").default(false, "off"))
@@ -149,7 +153,10 @@ function requestOf(what: string, flags: Flags, given: (option: string) => boolea
 const progress = (text: string | null): void => {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text ?? ""}`);
 };
-const options = (flags: Flags) => ({ least: flags.runs, progress: (run: number) => progress(`run ${run}`) });
+const options = ({ runs }: Flags) => ({
+  ...(runs === undefined ? { least: 10, ms: 2000 } : { least: runs, ms: 0 }),
+  progress: (run: number) => progress(`run ${run}`),
+});
 
 async function ofModel(session: Session, size: StepSize, flags: Flags): Promise<Either<Problem, Measurable>> {
   const { intervention, optimizer, attention } = flags;
@@ -294,8 +301,8 @@ function showScaling(what: string, s: Scaling, flags: Flags): number {
       table(columns, shown),
       ...(rest > 0 ? [`and ${rest} more: --top 0 shows all`] : []),
       "",
-      "Speed-up: all work over that of the thread that has most, kernel by kernel, without what a barrier or memory costs. units: the pieces",
-      "that a kernel is divided into at most (counted up to 256). ?: its loops depend on data.",
+      "Speed-up: all work over that of the thread that has most, kernel by kernel, without what a barrier or memory costs. units: how many of 64",
+      "threads have anything to do. ?: its loops depend on data.",
     ].join("\n"),
   );
   return EXIT.ok;

@@ -29,7 +29,8 @@ export interface KernelScaling {
   readonly forms: readonly Nest["form"][];
   /** How often a run passes it. */
   readonly times: number;
-  /** Into how many pieces the nest that divides finest is divided at most; counted up to MOST_UNITS. */
+  /** How many threads have anything to do in the nest that divides finest, of the most that were asked for; 0: it depends on
+   *  data. */
   readonly units: number;
   /** Barriers inside the nests, of one passing. */
   readonly inner: number;
@@ -44,8 +45,6 @@ export interface Scaling {
   /** Of a run: kernels of which nothing is known are left out. `most`: of each kernel the thread that has most, added up. */
   readonly shares: readonly Share[];
 }
-export const MOST_UNITS = 256;
-
 export function scalingOf(plan: Plan, threads: readonly number[]): Scaling {
   const counters = new Map<Nest, Counter>();
   const kernels = kernelsIn(plan).map(({ nests, times }): KernelScaling => {
@@ -54,9 +53,11 @@ export function scalingOf(plan: Plan, threads: readonly number[]): Scaling {
       counters.set(n, known);
       return known;
     });
+    let units = 0;
     const at = (t: number): Share | null => {
       const each = all.map((c) => c.byThread(t));
       if (!each.every((x) => x !== null)) return null;
+      for (const x of each) units = Math.max(units, x.filter((n) => n > 0).length);
       const sums = Array.from({ length: t }, (_, i) => each.reduce((n, x) => n + (x[i] as number), 0));
       return { threads: t, total: sums.reduce((a, b) => a + b, 0), most: Math.max(...sums) };
     };
@@ -65,7 +66,7 @@ export function scalingOf(plan: Plan, threads: readonly number[]): Scaling {
       nests: nests.map((n) => n.name),
       forms: nests.map((n) => n.form),
       times,
-      units: Math.max(...all.map((c) => c.units())),
+      units,
       inner: all.reduce((n, c) => n + c.barriers, 0),
       shares: shares.every((s) => s !== null) ? shares : null,
     };
@@ -137,10 +138,6 @@ class Counter {
       if (e instanceof Unknown) return null;
       throw e;
     }
-  }
-  units(): number {
-    const all = this.byThread(MOST_UNITS);
-    return all === null ? 0 : Math.max(1, all.filter((n) => n > 0).length);
   }
   #start(threads: number): Env {
     return new Map<string, Value>([...this.#extents, [THREADS, threads]]);
@@ -225,9 +222,26 @@ class Counter {
     const reads = (s: Stmt) => exprsOf(s).flatMap((e) => [...loadedIn(e)]);
     const takes = inside.some((s) => reads(s).some((b) => this.#bounding.buffers.has(b) && !stored.has(b)));
     if (leaves || takes || elsewhere.some((s) => reads(s).some((b) => stored.has(b)))) return null;
-    const names = new Set(inside.flatMap((s) => [...namesOf(...exprsOf(s))]));
+    const names = new Set(inside.flatMap((s) => [...namesOf(...this.#followed(s))]));
     const threads = inside.some((s) => s.s === "for" && s.bind === "thread") ? [""] : [];
     return { names: [...threads, ...[...names].filter((n) => this.#bounding.names.has(n) && !own.has(n))], costs: new Map() };
+  }
+  /** The expressions of a statement that decide what is counted. */
+  #followed(s: Stmt): readonly Expr[] {
+    switch (s.s) {
+      case "for":
+        return [s.from, s.to];
+      case "if":
+        return [s.cond];
+      case "let":
+      case "var":
+      case "set":
+        return this.#bounding.names.has(s.name) ? [s.value] : [];
+      case "store":
+        return this.#bounding.buffers.has(s.buffer) ? [...s.index, s.value] : [];
+      default:
+        return [];
+    }
   }
   /** Of the statement's own expressions: an fma is two operations. */
   #cost(s: Stmt): number {

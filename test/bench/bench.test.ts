@@ -3,9 +3,14 @@ import { isLeft, isRight, left, right } from "fp-ts/lib/Either.js";
 import { describe, expect, test } from "vitest";
 import { readArguments } from "../../bench/arguments.js";
 import { type Contestant, Lines, peer, rounds } from "../../bench/contestant.js";
-import { present } from "../../bench/peers.js";
+import { SERIES } from "../../bench/growth.js";
+import { limitRows, speedOf } from "../../bench/limits.js";
+import { blasTask, present, squareTask } from "../../bench/peers.js";
+import { shapeOf, shapesOf } from "../../bench/products.js";
 import { asMarkdown, asText, columns, digits, load, type Report, row, withSection } from "../../bench/results.js";
-import { median, medianInterval, ratioOf, turns } from "../../bench/statistics.js";
+import { roofline } from "../../bench/roofline.js";
+import { exponentOf, median, medianInterval, ratioOf, turns } from "../../bench/statistics.js";
+import { trainingStep } from "../codegen/step.js";
 
 describe("statistics", () => {
   test("median of odd, even and no values", () => {
@@ -29,6 +34,13 @@ describe("statistics", () => {
     ] as const)
       expect(medianInterval(upTo(n))).toEqual({ low: k, high: n + 1 - k });
     expect(medianInterval(upTo(5))).toBeNull();
+  });
+  test("exponents: of a power law its own, whatever the factor; between two where a term of another kind is added", () => {
+    const xs = [1, 2, 4, 8, 16];
+    for (const e of [-1, 0, 0.5, 1, 2]) expect(exponentOf(xs.map((x) => [x, 7 * x ** e]))).toBeCloseTo(e, 10);
+    const mixed = exponentOf(xs.map((x) => [x, x + x ** 2]));
+    expect(mixed > 1 && mixed < 2).toBe(true);
+    expect(exponentOf([[3, 5]])).toBeNaN();
   });
   test("everyone goes in every round, first and last as often, and after each of the others", () => {
     const order = Array.from({ length: 6 }, (_, r) => turns(3, r));
@@ -70,6 +82,7 @@ describe("arguments", () => {
     ["--size huge", "micro, tiny, small, base"],
     ["step --size tiny,huge", '"huge" is none'],
     ["attention --size tiny", "leave --size out"],
+    ["growth --size tiny", "leave --size out"],
     ["step --plot x.svg", "--plot draws a profile"],
     ["profile --size tiny,small --plot x.svg", "one --size"],
     ["--pairs 0", "1 to 1000"],
@@ -79,6 +92,119 @@ describe("arguments", () => {
   ])("%s is refused, and it says what is right", (line, says) => {
     const r = read(line);
     expect(isLeft(r) && r.left).toContain(says);
+  });
+});
+
+describe("products", () => {
+  const axes = (m: number, n: number, k: number) =>
+    [
+      { name: "m", size: m, of: "m" },
+      { name: "n", size: n, of: "n" },
+      { name: "k", size: k, of: "k" },
+    ] as const;
+  const order = (a: string, b: string, c: string) => ({ a: { order: a.split(" ") }, b: { order: b.split(" ") }, c: { order: c.split(" ") } });
+  test.each([
+    ["m k", "k n", "m n", { ta: false, tb: false, m: 2, n: 3, k: 5 }],
+    ["m k", "n k", "m n", { ta: false, tb: true, m: 2, n: 3, k: 5 }],
+    ["k m", "k n", "m n", { ta: true, tb: false, m: 2, n: 3, k: 5 }],
+    // A result whose rows are the fast axis is the transposed product: cᵀ = bᵀ·aᵀ.
+    ["m k", "k n", "n m", { ta: true, tb: true, m: 3, n: 2, k: 5 }],
+    ["k m", "k n", "n m", { ta: true, tb: false, m: 3, n: 2, k: 5 }],
+  ])("a %s, b %s, c %s as a library is asked for it", (a, b, c, wanted) => {
+    expect(shapeOf({ axes: axes(2, 3, 5), ...order(a, b, c) })).toMatchObject({ blas: { batch: 1, ...wanted }, plain: true });
+  });
+  test("axes of one side that lie between those of the other are no library's matrix", () => {
+    const heads = [...axes(6, 7, 8), { name: "h", size: 2, of: "k" as const }];
+    expect(shapeOf({ axes: heads, ...order("m h k", "h k n", "m n") })).toMatchObject({ blas: { k: 16 }, plain: true });
+    expect(shapeOf({ axes: heads, ...order("h m k", "h k n", "m n") }).plain).toBe(false);
+  });
+  test("those of a step: every product once, alike ones together, each with its weight and its pass", () => {
+    const sizes = { model: 32, layer: 3, head: 2, dim: 16, ff: 64, vocab: 48, batch: 2, time: 24 };
+    const plan = trainingStep(sizes, { tiles: true });
+    const shapes = shapesOf({ program: { plan }, weights: Object.keys(plan.state) });
+    const matrices = 3 * (4 * 32 * 32 + 3 * 32 * 64) + 48 * 32;
+    expect(shapes.reduce((n, { blas: b, calls }) => n + calls * b.batch * b.m * b.n * b.k, 0)).toBe(3 * 48 * matrices);
+    const labels = shapes.map((s) => s.label).join("; ");
+    for (const weight of ["wq", "wk", "wv", "wo", "gate", "up", "down", "embed"])
+      for (const pass of ["forward", "dX", "dW"]) expect(labels).toMatch(new RegExp(`\\b${weight}\\b[^;]* ${pass}`));
+    expect(shapes.find((s) => /^wq/.test(s.label) && s.label.endsWith("forward"))?.blas).toEqual({
+      batch: 1,
+      m: 48,
+      n: 32,
+      k: 32,
+      ta: false,
+      tb: false,
+    });
+    expect(shapes.find((s) => s.label === "embed forward")?.blas).toEqual({ batch: 1, m: 48, n: 48, k: 32, ta: false, tb: true });
+  });
+  test("tasks of the OpenBLAS peer", () => {
+    expect(squareTask(64)).toBe("0 0 1 64 64 64");
+    expect(blasTask({ batch: 2, m: 3, n: 4, k: 5, ta: true, tb: false })).toBe("1 0 2 3 4 5");
+  });
+});
+
+describe("growth", () => {
+  test("one thing changes in a series, and tokens do not where lengths do", () => {
+    const own = { time: ["time", "batch"], layers: ["layer"], width: ["model", "head", "ff"], vocabulary: ["vocab"] } as const;
+    expect(SERIES.map((s) => s.what)).toEqual(Object.keys(own));
+    for (const { what, of, configs } of SERIES) {
+      const may: readonly string[] = own[what as keyof typeof own];
+      const [first] = configs;
+      for (const c of configs)
+        for (const [key, value] of Object.entries(c)) if (!may.includes(key)) expect([what, key, value]).toEqual([what, key, first?.[key as "time"]]);
+      expect(configs.map(of)).toEqual([...configs.map(of)].sort((a, b) => a - b));
+    }
+    const lengths = SERIES.find((s) => s.what === "time")?.configs ?? [];
+    expect(new Set(lengths.map((c) => c.time * c.batch)).size).toBe(1);
+    expect([lengths[0]?.time, lengths.at(-1)?.time]).toEqual([256, 8192]);
+  });
+});
+
+describe("limits", () => {
+  test("seconds as GFLOP/s, and a bar on OpenBLAS's rate alone", () => {
+    expect(speedOf({ medians: [1, 2], all: [4] }, 8e9)).toEqual({ medians: [8, 4], all: [2] });
+    const limit = (name: string): Contestant => ({ name, detail: "", slice: async () => [1], close: () => undefined });
+    const [fma, blas, none] = [limit("fma of 8 floats"), limit("OpenBLAS 1024"), limit("not measured")];
+    const measured = new Map([fma, blas].map((c) => [c, { medians: [100], all: [100] }]));
+    const rows = limitRows(
+      { peak: null, blas: null, all: [fma, blas, none], close: () => undefined },
+      measured,
+      { part: "step", what: "rate", ours: { medians: [85], all: [90] } },
+      0.8,
+    );
+    expect(rows.map((r) => [r.against, r.ratio?.median, r.best?.ratio, r.bar?.met])).toEqual([
+      ["fma of 8 floats", 0.85, 0.9, undefined],
+      ["OpenBLAS 1024", 0.85, 0.9, true],
+    ]);
+  });
+});
+
+describe("the roofline picture", () => {
+  test("an SVG with the roofs, and the most expensive kernels by number and name", async () => {
+    const kernel = (i: number) => ({
+      ...{ name: `k${i}`, form: "map", nodes: [], calls: 1, ms: 30 - i, slowestMs: 30 - i, waitMs: 0 },
+      ...{ operations: 1e9 * (i + 1), bytes: 1e8 },
+      source: {
+        ...{ place: { file: "/x/model.ts", line: i + 1, column: 1 }, text: `dot(a, b<${i}>)`, others: 0, label: null },
+        ...{ half: i % 2 === 0 ? ("forward" as const) : ("backward" as const), state: [], reads: [] },
+      },
+    });
+    const kernels = Array.from({ length: 25 }, (_, i) => kernel(i));
+    const run = { threads: 2, runs: 1, bestMs: 450, medianMs: 460, kernelMs: 400, waitMs: 0, kernels };
+    const roofs = { threads: 2, gflops: 200, lanes: 8, memory: 20, cache: 100 };
+    const svg = await roofline(run, roofs, { title: "a step", blas: 150 });
+    expect(svg.startsWith("<svg")).toBe(true);
+    for (const said of [
+      "Roofline: a step",
+      "memory 20 GB/s",
+      "cache 100 GB/s",
+      "fma of 8 floats: 200",
+      "OpenBLAS: 150",
+      "model.ts:1 dot(a, b&lt;0&gt;)",
+    ])
+      expect(svg).toContain(said);
+    expect(svg).toContain("model.ts:20 ");
+    expect(svg).not.toContain("model.ts:21 ");
   });
 });
 

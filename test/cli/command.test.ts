@@ -8,12 +8,15 @@ beforeAll(built);
 const said = ({ stderr }: Ran, folder = "\0"): string => stderr.replaceAll(folder, "DIR").trimEnd();
 
 describe("help", () => {
-  test.each([[], ["train"], ["generate"], ["check"], ["kernels"], ["explain"], ["variants"], ["doctor"]])("mallard %s --help", async (...command) => {
-    const { code, stdout, stderr } = await mallard([...command.filter((c) => typeof c === "string"), "--help"]);
-    expect([code, stderr]).toEqual([0, ""]);
-    expect(stdout).toMatchSnapshot();
-    if (command.length > 0) expect(stdout).toContain("Examples:");
-  });
+  test.each([[], ["train"], ["generate"], ["check"], ["kernels"], ["explain"], ["profile"], ["variants"], ["doctor"]])(
+    "mallard %s --help",
+    async (...command) => {
+      const { code, stdout, stderr } = await mallard([...command.filter((c) => typeof c === "string"), "--help"]);
+      expect([code, stderr]).toEqual([0, ""]);
+      expect(stdout).toMatchSnapshot();
+      if (command.length > 0) expect(stdout).toContain("Examples:");
+    },
+  );
   test("without a command it prints help on stderr and ends with 2; --version is the package's", async () => {
     const none = await mallard([]);
     expect([none.code, none.stdout]).toEqual([2, ""]);

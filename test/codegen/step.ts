@@ -20,7 +20,7 @@ export interface StepSizes {
   readonly batch: number;
   readonly time: number;
 }
-export function trainingStep(s: StepSizes): Plan {
+export function trainingStep(s: StepSizes, o: { readonly tiles: boolean } = { tiles: false }): Plan {
   const { batch, time, ...model } = s;
   const lm = transformer({ ...model, group: 1, cq: 4, latent: 4, nope: 4, rope: 2, value: 4, std: 0.3 });
   const tokens = input({ batch, time }, "i32");
@@ -33,12 +33,15 @@ export function trainingStep(s: StepSizes): Plan {
   const expanded = runGraphPasses([loss, ...updated]);
   if (isLeft(expanded)) throw new Error(expanded.left[0]?.message);
   const [root, ...rest] = expanded.right.roots;
-  const plan = lower({
-    name: "step",
-    inputs: { tokens, next },
-    outputs: { loss: root as Node },
-    updates: weights.map(({ node }, i) => ({ leaf: node as Leaf, value: rest[i] as Node })),
-  });
+  const plan = lower(
+    {
+      name: "step",
+      inputs: { tokens, next },
+      outputs: { loss: root as Node },
+      updates: weights.map(({ node }, i) => ({ leaf: node as Leaf, value: rest[i] as Node })),
+    },
+    o,
+  );
   if (isLeft(plan)) throw new Error(plan.left.message);
   return plan.right;
 }
