@@ -12,9 +12,15 @@ import { torch, torchName } from "./peers.js";
 import { digits, row } from "./results.js";
 import { median } from "./statistics.js";
 
-const BAR: Readonly<Record<string, number>> = { cold: 8, warm: 1.5 };
+/** Seconds, for the sizes that have one. */
+const BARS: Readonly<Record<string, { readonly cold: number; readonly warm?: number }>> = { tiny: { cold: 4, warm: 0.7 }, base: { cold: 8 } };
 const showing = (figures: readonly number[]) => ({ medians: figures, all: figures });
 const STATES = ["cold", "warm"] as const;
+
+function barOf(size: StepSize, state: (typeof STATES)[number]) {
+  const limit = BARS[size]?.[state];
+  return limit === undefined ? undefined : ({ on: "ours", limit } as const);
+}
 
 async function firstStep(size: StepSize, threads: number, cache: string) {
   const start = performance.now();
@@ -30,7 +36,16 @@ async function firstStep(size: StepSize, threads: number, cache: string) {
     const said: unknown = JSON.parse(await child.line());
     const phases = typeof said === "object" && said !== null ? said : {};
     const phase = (name: string) => Number(Reflect.get(phases, name)) / 1e3;
-    return { seconds: (performance.now() - start) / 1e3, load: phase("start") + phase("load"), compile: phase("compile"), run: phase("run") };
+    const cpu: unknown = Reflect.get(phases, "cpu");
+    const used = (who: string) => Number(typeof cpu === "object" && cpu !== null ? (Reflect.get(cpu, who) ?? Number.NaN) : Number.NaN);
+    return {
+      seconds: (performance.now() - start) / 1e3,
+      load: phase("start") + phase("load"),
+      compile: phase("compile"),
+      run: phase("run"),
+      own: used("own"),
+      compilers: used("compilers"),
+    };
   } finally {
     child.close();
   }
@@ -79,13 +94,13 @@ export async function compile({ args, progress }: Context): Promise<Outcome> {
       ours: showing(mine[state]),
       against: torchName("compile"),
       theirs: missing ? null : showing(theirs[state]),
-      bar: args.size === "tiny" ? { on: "ours", limit: BAR[state] as number } : undefined,
+      bar: barOf(args.size, state),
     }),
   );
   for (const state of STATES) {
-    const of = (name: "load" | "compile" | "run") => digits(median(parts[state].map((p) => p[name])));
+    const of = (name: "load" | "compile" | "run" | "own" | "compilers") => digits(median(parts[state].map((p) => p[name])));
     notes.push(
-      `first step ${args.size}, ${state}: ${of("load")} s to load Node and Mallard, ${of("compile")} s to build and compile, ${of("run")} s to run`,
+      `first step ${args.size}, ${state}: ${of("load")} s to load Node and Mallard, ${of("compile")} s to build and compile, ${of("run")} s to run; processor time ${of("own")} s, and ${of("compilers")} s of C compilers`,
     );
   }
   return { rows, systems: system === null ? [] : [system], notes };
