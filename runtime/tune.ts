@@ -49,6 +49,12 @@ const ROUNDS = { least: 6, most: 60 };
 /** A gain that is taken, at least. */
 const MARGIN = 0.02;
 
+interface Pending {
+  readonly kernel: Tunable;
+  readonly key: string;
+  readonly moves: readonly Choice[];
+}
+
 /** One for each device: its programs share the time. `notice`: a line for the user. */
 export function tuner(o: TuneOptions, notice: (line: string) => void): Choose {
   const seconds = o.seconds ?? TUNE_SECONDS;
@@ -63,24 +69,29 @@ export function tuner(o: TuneOptions, notice: (line: string) => void): Choose {
     const take = (t: Tunable, m: Measured) => {
       if (Object.keys(m.choice).length > 0) choices.set(t.text, admitted(t.settings, m.choice));
     };
-    const kernels = worthwhile(tunables(plan));
-    const pending: { readonly kernel: Tunable; readonly key: string }[] = [];
-    for (const kernel of kernels) {
+    const pending: Pending[] = [];
+    let known = 0;
+    for (const kernel of worthwhile(tunables(plan))) {
       const key = kernelKey(prelude, kernel.text, kernel.settings);
       const measured = store.get(key);
-      if (measured) take(kernel, measured);
-      else pending.push({ kernel, key });
+      if (measured) {
+        known++;
+        take(kernel, measured);
+        continue;
+      }
+      const moves = movesOf(kernel);
+      if (moves.length > 0) pending.push({ kernel, key, moves });
     }
-    const known = kernels.length - pending.length;
     const began = performance.now();
     const left = () => seconds - spent - (performance.now() - began) / 1e3;
     const stopped = () => left() <= 0 || o.signal?.aborted === true;
     let [done, gain]: [number, number | null] = [0, null];
     const report = (kernel: string | null) => o.progress?.({ kernel, done, of: pending.length, known, gain, secondsLeft: Math.max(0, left()) });
-    for (const { kernel, key } of pending) {
+    for (const next of pending) {
       if (stopped()) break;
+      const { kernel, key } = next;
       report(kernel.name);
-      const measured = await measure(kernel, bench, stopped);
+      const measured = await measure(next, bench, stopped);
       if (E.isLeft(measured)) {
         // Too large to stand beside the program itself: it goes by the recipe.
         if (measured.left.kind !== "OutOfMemory") return measured;
@@ -95,7 +106,7 @@ export function tuner(o: TuneOptions, notice: (line: string) => void): Choose {
       done++;
     }
     // Of a program that comes after the end of the search there is nothing to say.
-    if (done > 0 || (kernels.length > 0 && !o.signal?.aborted)) report(null);
+    if (done > 0 || (known + pending.length > 0 && !o.signal?.aborted)) report(null);
     spent += (performance.now() - began) / 1e3;
     return E.right(choices);
   };
@@ -121,82 +132,72 @@ function worthwhile(kernels: readonly Tunable[]): readonly Tunable[] {
     });
 }
 
+/** Every setting moved alone from the recipe's choice, where that makes another kernel. */
+const movesOf = (kernel: Tunable): readonly Choice[] =>
+  Object.entries(kernel.settings)
+    .flatMap(([name, [, ...others]]) => others.map((value): Choice => ({ [name]: value })))
+    .filter((move) => kernel.print(move).source !== kernel.text);
+
 /** null: stopped before there was a result. */
-async function measure(kernel: Tunable, bench: Bench, stopped: () => boolean): Promise<E.Either<DeviceError, Measured | null>> {
-  const moves = Object.entries(kernel.settings).flatMap(([name, [, ...others]]) => others.map((value) => ({ name, value })));
-  const first = await compare(
-    kernel,
-    moves.map(({ name, value }): Choice => ({ [name]: value })),
-    bench,
-    stopped,
-  );
-  if (E.isLeft(first) || !first.right) return first as E.Either<DeviceError, null>; // a left, or null
+async function measure({ kernel, moves }: Pending, bench: Bench, stopped: () => boolean): Promise<E.Either<DeviceError, Measured | null>> {
+  const first = await compare(kernel, moves, bench, stopped);
+  if (E.isLeft(first)) return first;
+  if (!first.right) return E.right(null);
+  const { own, times } = first.right;
   // The best value of each setting that gains at all, the greatest gain first.
-  const gains = new Map<string, { readonly value: Choice[string]; readonly seconds: number }>();
-  const own = first.right.own;
-  moves.forEach(({ name, value }, i) => {
-    const seconds = first.right?.times[i] as number;
-    if (seconds < own * (1 - MARGIN / 2) && seconds < (gains.get(name)?.seconds ?? Infinity)) gains.set(name, { value, seconds });
+  const gains = new Map<string, { readonly move: Choice; readonly seconds: number }>();
+  moves.forEach((move, i) => {
+    const [setting, seconds] = [Object.keys(move)[0] as string, times[i] as number];
+    if (seconds < own * (1 - MARGIN / 2) && seconds < (gains.get(setting)?.seconds ?? Infinity)) gains.set(setting, { move, seconds });
   });
-  const single = first.right.best;
-  const better = [...gains].sort(([, a], [, b]) => a.seconds - b.seconds);
-  if (better.length < 2 && single) {
-    const { name, value } = moves[single.at] as (typeof moves)[number];
-    return E.right({ choice: { [name]: value }, own: single.own, chosen: single.seconds });
-  }
-  if (better.length < 2) return E.right({ choice: {}, own, chosen: own });
-  const joined = better.map((_, n): Choice => Object.fromEntries(better.slice(0, n + 1).map(([name, { value }]) => [name, value])));
+  const better = [...gains.values()].sort((a, b) => a.seconds - b.seconds).map((g) => g.move);
+  if (better.length < 2) return E.right(first.right.found);
+  const joined = better.map((_, n): Choice => Object.assign({}, ...better.slice(0, n + 1)));
   const second = await compare(kernel, joined, bench, stopped);
-  if (E.isLeft(second) || !second.right) return second as E.Either<DeviceError, null>; // a left, or null
-  const { best } = second.right;
-  return E.right(best ? { choice: joined[best.at] as Choice, own: best.own, chosen: best.seconds } : { choice: {}, own, chosen: own });
+  if (E.isLeft(second)) return second;
+  return E.right(second.right?.found ?? null);
 }
 
 interface Compared {
-  /** Least seconds by the recipe and of each choice. */
+  /** Least seconds by the recipe, and of each choice. */
   readonly own: number;
   readonly times: readonly number[];
-  /** The fastest choice, where it is faster than the recipe's by more than chance. */
-  readonly best: { readonly at: number; readonly own: number; readonly seconds: number } | null;
+  /** The fastest choice, if it is surely faster than the recipe's. */
+  readonly found: Measured;
 }
 async function compare(
   kernel: Tunable,
-  others: readonly Choice[],
+  choices: readonly Choice[],
   bench: Bench,
   stopped: () => boolean,
 ): Promise<E.Either<DeviceError, Compared | null>> {
-  const watch = await stopwatch(bench, trial([{}, ...others].map(kernel.print), kernel.value), ROUNDS.most);
+  const watch = await stopwatch(bench, trial([{}, ...choices].map(kernel.print), kernel.value), ROUNDS.most);
   if (E.isLeft(watch)) return watch;
-  const all = [...Array(others.length + 1).keys()];
   try {
+    const all = [...Array(choices.length + 1).keys()];
     // The first round touches memory; the second says how many rounds there is time for.
-    for (let warm = 0; ; warm++) {
-      const start = performance.now();
-      const ran = await watch.right.run(1, all);
-      if (E.isLeft(ran)) return ran;
-      if (stopped()) return E.right(null);
-      if (warm === 0) continue;
-      const rounds = Math.round(Math.max(ROUNDS.least, Math.min(ROUNDS.most, SLICE / ((performance.now() - start) / 1e3))));
-      const times = await watch.right.run(rounds, all);
-      if (E.isLeft(times)) return times;
-      const [own, ...rest] = times.right as readonly [Float64Array, ...Float64Array[]];
-      const best = least(rest.map((t) => Math.min(...t)));
-      if (best === undefined) return E.right({ own: Math.min(...own), times: [], best: null });
-      if (stopped()) return E.right(null);
-      const again = await watch.right.run(rounds, [0, best + 1]);
-      if (E.isLeft(again)) return again;
-      const [a, b] = again.right as readonly [Float64Array, Float64Array];
-      return E.right({
-        own: Math.min(...own),
-        times: rest.map((t) => Math.min(...t)),
-        best: surely(a, b) ? { at: best, own: Math.min(...a), seconds: Math.min(...b) } : null,
-      });
-    }
+    const touched = await watch.right.run(1, all);
+    if (E.isLeft(touched)) return touched;
+    if (stopped()) return E.right(null);
+    const start = performance.now();
+    const one = await watch.right.run(1, all);
+    if (E.isLeft(one)) return one;
+    const rounds = Math.round(Math.max(ROUNDS.least, Math.min(ROUNDS.most, SLICE / ((performance.now() - start) / 1e3))));
+    const times = await watch.right.run(rounds, all);
+    if (E.isLeft(times)) return times;
+    const [own, ...others] = times.right.map((t) => Math.min(...t)) as [number, ...number[]];
+    const best = others.indexOf(Math.min(...others));
+    if (stopped()) return E.right(null);
+    const again = await watch.right.run(rounds, [0, best + 1]);
+    if (E.isLeft(again)) return again;
+    const [a, b] = again.right as readonly [Float64Array, Float64Array];
+    const none: Measured = { choice: {}, own, chosen: own };
+    const found = surely(a, b) ? { choice: choices[best] as Choice, own: Math.min(...a), chosen: Math.min(...b) } : none;
+    return E.right({ own, times: others, found });
   } finally {
     watch.right[Symbol.dispose]();
   }
 }
-const least = (xs: readonly number[]): number | undefined => (xs.length === 0 ? undefined : xs.indexOf(Math.min(...xs)));
 
 /** Is b faster than a: in the odd rounds and in the even ones, by more than a's differ? */
 export function surely(a: Float64Array, b: Float64Array): boolean {

@@ -36,6 +36,10 @@ export function contractions(nest: Nest & { form: "contract" }, limits: Limits):
       rowBlock: sizes(own.rowBlock, ROWS, rows),
       rowBlocks: [blocks, ...(waits && rows > own.rowBlock ? [1, 2] : [])],
     },
-    ({ rowBlocks, ...s }) => blockedProduct(p, { ...own, ...s, rowGroup: Math.round(rowBlocks * s.rowBlock) }),
+    ({ rowBlocks, ...s }) => {
+      // As in contraction.ts: one group, unless partial sums need memory.
+      const inGroup = own.cInPlace ? Math.max(1, Math.ceil(rows / s.rowBlock)) : Math.round(rowBlocks);
+      return blockedProduct(p, { ...own, ...s, rowGroup: inGroup * s.rowBlock });
+    },
   );
 }

@@ -13,15 +13,15 @@ import { contractions } from "./blockings.js";
 import { pointwise } from "./pointwise.js";
 import { row } from "./row.js";
 import { scatter } from "./scatter.js";
-import { tiles } from "./tiles.js";
+import { tilesOf } from "./tiles.js";
 import { top } from "./top.js";
 
 type Recipes = { readonly [F in Nest["form"]]: (nest: Extract<Nest, { form: F }>, limits: Limits) => Choosable };
 const recipes: Recipes = {
-  map: (nest) => fixed(() => pointwise(nest)),
+  map: pointwise,
   row: (nest) => fixed(() => row(nest)),
   contract: contractions,
-  tiles: (nest) => fixed(() => tiles(nest)),
+  tiles: tilesOf,
   scatter: (nest) => fixed(() => scatter(nest)),
   top: (nest) => fixed(() => top(nest)),
 };

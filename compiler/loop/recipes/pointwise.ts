@@ -3,34 +3,37 @@
 import { int, local } from "../../lower/expr.js";
 import { loadsOf } from "../../lower/memory.js";
 import type { Nest } from "../../lower/nest.js";
+import { type Choosable, choosable } from "../choices.js";
 import { applied, type Directive } from "../directives.js";
 import { letS, loop, type Stmt, storeS } from "../ir.js";
 import { bestVector, freshName, fuse, inOrder, maxCount, type Span, spanOf, type Work } from "../spans.js";
 
-/** Elements a thread takes at a time: long enough to amortise a loop, short enough to divide evenly. */
-const BLOCK = 256;
+/** Elements a thread takes at a time: long enough to amortise a loop, short enough to divide evenly. What may be chosen. */
+const BLOCKS = [256, 1024, 4096] as const;
 /** Units of work that are enough for an even static division. */
 const UNITS = 64;
 
-export function pointwise(nest: Nest & { form: "map" }): readonly Stmt[] {
+export const pointwise = (nest: Nest & { form: "map" }): Choosable =>
+  choosable<{ block: number }>({ block: BLOCKS }, ({ block }) => loops(nest, block));
+function loops(nest: Nest & { form: "map" }, block: number): readonly Stmt[] {
   const fused = fuse([nest.axes.map(spanOf)], [false], { terms: [], stores: nest.stores });
   const spans = fused.groups[0] as readonly Span[];
   const body = storesOf(fused.work);
   // A single element is a loop of one.
   if (spans.length === 0) return [loop(freshName("once"), int(0), int(1), body, "thread")];
-  return applied(inOrder(spans, body), pointwiseSchedule(spans, fused.work));
+  return applied(inOrder(spans, body), pointwiseSchedule(spans, fused.work, block));
 }
 
 /** Vector axis innermost, in blocks; as many leading loops as an even division takes become one, for the threads. */
-export function pointwiseSchedule(spans: readonly Span[], work: Work): readonly Directive[] {
+function pointwiseSchedule(spans: readonly Span[], work: Work, block: number): readonly Directive[] {
   const vector = (bestVector(spans, work) as { span: Span }).span; // there is a span
   const out: Directive[] = [];
   let outer = spans.filter((s) => s !== vector);
   if (spans.length > 1) out.push({ do: "reorder", order: [...outer.map((s) => s.v), vector.v] });
-  if (vector.max > BLOCK || outer.length === 0) {
+  if (vector.max > block || outer.length === 0) {
     const blocks = freshName(`${vector.v}_block`);
-    out.push({ do: "split", loop: vector.v, size: BLOCK, blocks });
-    outer = [...outer, { v: blocks, extent: vector.extent, max: Math.ceil(vector.max / BLOCK) }];
+    out.push({ do: "split", loop: vector.v, size: block, blocks });
+    outer = [...outer, { v: blocks, extent: vector.extent, max: Math.ceil(vector.max / block) }];
   }
   let lead = 1;
   while (lead < outer.length && maxCount(outer.slice(0, lead)) < UNITS) lead++;

@@ -4,6 +4,7 @@
 import { apply, type Buffer, type Expr, int, load, local, variable } from "../../lower/expr.js";
 import { yes } from "../../lower/ints.js";
 import type { Store, TileColumn, TileFold } from "../../lower/nest.js";
+import { type Choosable, choosable } from "../choices.js";
 import { allocS, ifS, letS, loop, type Stmt, storeS, THREADS } from "../ir.js";
 import { affinity, count, freshName, inOrder, spanOf, unflatten } from "../spans.js";
 import { add, idiv, imax, imin, imod, less, mul, rename, sub } from "../terms.js";
@@ -12,13 +13,17 @@ import { insideMask, whereInside } from "../tiles/mask.js";
 import { tileLoops } from "../tiles/passes.js";
 import { type Operand, OverSide } from "../tiles/prepare.js";
 import { RowSide } from "../tiles/rows.js";
-import { packedIndex, Shape, type TilesNest } from "../tiles/shape.js";
+import { packedIndex, ROW_TILE, Shape, type TilesNest } from "../tiles/shape.js";
 import type { Surroundings } from "../tiles/tile.js";
 import { withoutDenormals } from "../tiles/underflow.js";
 import { planTile, Sides } from "../tiles/work.js";
 
-export function tiles(given: TilesNest): readonly Stmt[] {
-  const shape = new Shape(given);
+/** A nest with columns has their tree in its row tiles; another may have them larger or smaller. */
+export const tilesOf = (given: TilesNest): Choosable =>
+  choosable({ rowTile: given.columns.length > 0 ? [ROW_TILE] : [ROW_TILE, ROW_TILE / 2, 2 * ROW_TILE] }, ({ rowTile }) => tiles(given, rowTile));
+
+export function tiles(given: TilesNest, rowsInTile?: number): readonly Stmt[] {
+  const shape = new Shape(given, rowsInTile);
   const { nest } = shape;
   const over = new OverSide(shape);
   const rows = new RowSide(shape);

@@ -61,11 +61,12 @@ export class Shape {
   readonly nest: TilesNest;
   readonly rowTile: number;
 
-  constructor(given: TilesNest) {
+  /** `rowTile`: of a nest without columns. */
+  constructor(given: TilesNest, rowTile: number = ROW_TILE) {
     const own = separated(given);
     this.nest = own.nest;
     const { nest } = own;
-    this.rowTile = nest.columns.length > 0 ? OVER_TILE : ROW_TILE;
+    this.rowTile = nest.columns.length > 0 ? OVER_TILE : rowTile;
     const last = (spans: readonly Span[], stem: string): { lead: readonly Span[]; last: Span } => {
       const end = spans.at(-1) ?? { v: freshName(stem), extent: int(1), max: 1 };
       return { lead: spans.slice(0, -1), last: end };
