@@ -373,7 +373,12 @@ export function panelPacker(p: Packing): readonly Stmt[] {
   const acrossScore = lastX ? affinity(lastX.v, work) : 0;
   const kScore = lastK ? affinity(lastK.v, work) : 0;
   const turned =
-    lastK !== undefined && lastK.max >= 8 && kScore > acrossScore && uniform(p.k, 8) && uniform(p.across, 8) && !(at && at.buffer.dtype !== "f32");
+    lastK !== undefined &&
+    lastK.max >= 8 &&
+    kScore > acrossScore &&
+    uniform(p.k, 8) &&
+    uniform(p.across, 8) &&
+    !(at && (at.buffer.dtype === "i32" || at.buffer.dtype === "bool"));
   const edge = straight(p, p.have, p.pad ? p.width : undefined);
   const whole = turned ? transposed(p) : straight(p, int(p.width), undefined);
   return p.full ? [ifS(p.full, whole, edge)] : whole;
