@@ -13,6 +13,7 @@ import { type Buffer, buffer, extentVar, int, variable } from "./expr.js";
 import { finished } from "./finish.js";
 import { fuseMaps, fuseUpdates } from "./fuse.js";
 import { inPlace } from "./in-place.js";
+import { intoState } from "./into-state.js";
 import { iadd } from "./ints.js";
 import { foldWhereWritten } from "./kept.js";
 import { type Layouts, layouts } from "./layout.js";
@@ -183,7 +184,7 @@ class Lowering {
     const sources = new Set((this.p.kept ?? []).map((k) => this.#leaves.get(k.leaf) as Buffer));
     steps.splice(0, steps.length, ...early(steps, sources));
     const blocks = this.tiles ? this.#blocks(steps, holds) : { steps, reasons: [], inBlocks: new Set<number>() };
-    const inOrder = inPlace(sooner(withoutUnread(blocks.steps), (name) => this.#unique(name)));
+    const inOrder = inPlace(sooner(withoutUnread(intoState(blocks.steps)), (name) => this.#unique(name)));
     const used = usedIn(inOrder);
     const all = [...this.#buffers, ...this.#tables.buffers].filter((b) => b.role !== "temp" || used.has(b));
     const { offsets, arenaBytes } = placeTemporaries(inOrder);

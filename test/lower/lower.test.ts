@@ -109,6 +109,26 @@ describe("a training step", () => {
     expect(p.buffers.filter((x) => x.name.startsWith("new_"))).toHaveLength(1);
     expect(nests(p.steps).map((n) => storesOf(n).map((x) => x.buffer.role))).toEqual([["temp"], ["state"], ["state"]]);
   });
+  test("a product that replaces a matrix is computed into it, unless the old one is still needed", () => {
+    const [a, b] = [leaf("state", "a", { i: 5, k: 5 }, "f32"), leaf("state", "b", { k: 5, j: 5 }, "f32")];
+    const c = leaf("state", "c", { i: 5, j: 5 }, "f32");
+    const product = asNode(dot(a as never, b as never, "k")); // handles are nodes
+    const roles = (p: Plan) => nests(p.steps).map((n) => [n.form, ...storesOf(n).map((x) => x.buffer.role)]);
+    expect(roles(planOf({}, {}, [{ leaf: c, value: product }]))).toEqual([["contract", "state"]]);
+    // The product itself reads what it would replace.
+    const square = leaf("state", "s", { k: 5, j: 5 }, "f32");
+    const own = asNode(rename(dot(a as never, square as never, "k") as never, { i: "k" } as never));
+    expect(roles(planOf({}, {}, [{ leaf: square, value: own }]))).toEqual([
+      ["contract", "temp"],
+      ["map", "state"],
+    ]);
+    // Its old value is wanted after the product.
+    const old = asNode(sum(c as never, "i"));
+    const p = planOf({ old }, {}, [{ leaf: c, value: product }]);
+    const written = nests(p.steps).findIndex((n) => storesOf(n).some((x) => x.buffer.role === "state"));
+    const read = nests(p.steps).findIndex((n) => loadsOf(expressionsOf(n)).some((x) => x.buffer.name === "c"));
+    expect(read).toBeLessThan(written);
+  });
 });
 
 describe("memory", () => {
