@@ -20,6 +20,8 @@ export interface Arguments {
   /** null: what the part takes by itself. */
   readonly pairs: number | null;
   readonly threads: number;
+  /** Ours measures its kernels before it compiles a program. */
+  readonly tune: boolean;
   readonly json: boolean;
   readonly save: boolean;
   /** A folder with bin/python: a virtual environment that has torch, jax or both. */
@@ -45,6 +47,7 @@ export const HELP = `npm run bench -- [gemm|attention|step|memory|compile|all|qu
   --size ${SIZES.join("|")}|all
                             the decoder, or several: tiny,small (default tiny; gemm: tiny,small,base)
   --pairs N                 rounds in which each system runs once (default 7; compile: 3; quack: 40)
+  --tune                    ours measures its kernels first (gemm, attention, step, quack, profile), and uses what it found before
   --threads N               of every system (default 2, or 1 on a single core)
   --peers DIR               a Python environment with torch, jax or both (DIR/bin/python); else python3 is asked
   --json                    results as JSON on standard output
@@ -75,6 +78,7 @@ export function readArguments(argv: readonly string[]): Either<string, Arguments
         threads: { type: "string" },
         peers: { type: "string" },
         plot: { type: "string" },
+        tune: { type: "boolean", default: false },
         json: { type: "boolean", default: false },
         save: { type: "boolean", default: false },
         help: { type: "boolean", short: "h", default: false },
@@ -94,13 +98,14 @@ export function readArguments(argv: readonly string[]): Either<string, Arguments
     if (values.plot !== undefined && !profile) return left("--plot draws a profile: give it with profile");
     if (values.plot !== undefined && (sizes.right?.length ?? 1) > 1) return left("--plot is one file: give one --size");
     if (sizes.right !== null && (part === "growth" || part === "attention")) return left(`${part} has sizes of its own: leave --size out`);
-    const { json, save, help } = values;
+    const { tune, json, save, help } = values;
     return right({
       parts: part ? [part] : profile ? [] : [...COMPARISONS],
       profile,
       sizes: sizes.right,
       pairs,
       threads,
+      tune,
       json,
       save,
       peers: values.peers ?? null,

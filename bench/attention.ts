@@ -62,7 +62,7 @@ export async function attention({ args, progress }: Context): Promise<Outcome> {
   const systems: string[] = [];
   for (const variant of ATTENTION) {
     progress(`${variant} attention`);
-    using session = await openNative(args.threads);
+    using session = await openNative(args.threads, args.tune ? progress : undefined);
     const own = await openAttention(session, variant, { ...SIZES, cap: CAP });
     const data = dataOf(SIZES);
     const given = { q: data.q, k: data.k, v: data.v, ...Object.fromEntries(own.reads.map((name) => [name, data[name]])) };

@@ -75,7 +75,7 @@ async function measure(
   show: { readonly group: string; readonly what: string; readonly bar: number; readonly withLimits: boolean },
 ): Promise<Measured> {
   progress(`${show.group}: ${show.what}`);
-  using session = await openNative(args.threads);
+  using session = await openNative(args.threads, args.tune ? progress : undefined);
   const program = await openProduct(session, shape);
   await program.run({});
   await check(session, shape);

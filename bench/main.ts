@@ -56,6 +56,7 @@ function commandOf(args: Arguments): string {
     ...(sizes === null ? [] : [`--size ${sizes.join(",")}`]),
     ...(args.pairs === null ? [] : [`--pairs ${args.pairs}`]),
     ...(args.threads === 2 ? [] : [`--threads ${args.threads}`]),
+    ...(args.tune ? ["--tune"] : []),
   ].join(" ");
 }
 

@@ -1,6 +1,6 @@
 // What the parts of the benchmark have in common.
 import { isLeft } from "fp-ts/lib/Either.js";
-import { openSession, type Session } from "../index.js";
+import { openSession, type Session, type TuneProgress } from "../index.js";
 import type { Arguments, Size } from "./arguments.js";
 import type { Contestant } from "./contestant.js";
 import type { Row, Table } from "./results.js";
@@ -18,8 +18,10 @@ export interface Context {
   readonly progress: (line: string) => void;
 }
 
-export async function openNative(threads: number): Promise<Session> {
-  const s = await openSession("native", { threads });
+/** `tuning`: kernels are measured before a program is compiled, and this is told which. */
+export async function openNative(threads: number, tuning?: (line: string) => void): Promise<Session> {
+  const progress = ({ kernel, done, of }: TuneProgress) => tuning?.(kernel === null ? `tuned ${done} of ${of} kernels` : `tuning ${kernel}`);
+  const s = await openSession("native", { threads, tune: tuning && { progress } });
   if (isLeft(s)) throw s.left;
   return s.right;
 }

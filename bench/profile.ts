@@ -20,7 +20,7 @@ const SHOWN = 30;
 export async function profile({ args, progress }: Context): Promise<Outcome> {
   const notes: string[] = [];
   progress(`profile of ${args.size}`);
-  using session = await openNative(args.threads);
+  using session = await openNative(args.threads, args.tune ? progress : undefined);
   const own = await openStep(session, STEP_SIZES[args.size], { profile: true });
   const limits = await openLimits(args.threads, (line) => notes.push(line));
   try {

@@ -38,7 +38,7 @@ export async function quack({ args, progress }: Context): Promise<Outcome> {
     try {
       for (const kind of Object.keys(KINDS) as StepKind[]) {
         progress(`compiling ${args.size} with ${RULES[rule]}, ${KINDS[kind]}`);
-        const session = await openNative(args.threads);
+        const session = await openNative(args.threads, args.tune ? progress : undefined);
         const close = () => session[Symbol.dispose]();
         const { step } = await openStep(session, STEP_SIZES[args.size], { rule, kind }).catch((e: unknown) => {
           close();

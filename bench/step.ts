@@ -30,7 +30,7 @@ export async function step({ args, progress }: Context): Promise<Outcome> {
   const s = STEP_SIZES[args.size];
   const notes: string[] = [];
   progress(`step of ${args.size}`);
-  using session = await openNative(args.threads);
+  using session = await openNative(args.threads, args.tune ? progress : undefined);
   const own = await openStep(session, s);
   const loss = async () => (await own.step()).loss?.[0] as number;
   const first = await loss();

@@ -58,13 +58,14 @@ describe("arguments", () => {
       right({ parts: ["gemm", "attention", "step", "compile"], profile: false, sizes: null, pairs: null, json: false, save: false, peers: null }),
     );
     expect(read("all")).toEqual(read(""));
-    expect(read("step --size small --pairs 4 --threads 3 --json --peers /x")).toEqual(
+    expect(read("step --size small --pairs 4 --threads 3 --tune --json --peers /x")).toEqual(
       right({
         parts: ["step"],
         profile: false,
         sizes: ["small"],
         pairs: 4,
         threads: 3,
+        tune: true,
         json: true,
         save: false,
         peers: "/x",
