@@ -38,8 +38,11 @@ const POLICIES = [
   "params=f16,compute=f16,update=stochastic",
   "state=f16",
 ] as const;
-const STEPS: Readonly<Record<Size, number>> = { micro: 1000, tiny: 300, small: 40, base: 10 };
-const [LR, WARMUP, SEED] = [3e-3, 20, 1];
+/** What happens to steps below half a unit of the last place, seen where all steps are that small. */
+const REMEDIES = ["f32", "params=bf16", "params=bf16,update=stochastic", "params=bf16,update=nearest"] as const;
+const STEPS: Readonly<Record<Size, number>> = { micro: 1000, tiny: 150, small: 30, base: 10 };
+const [LR, SMALL, WARMUP] = [3e-3, 3e-5, 20];
+const [SEED, OTHER_SEED] = [1, 2];
 const VALIDATION = 16;
 /** Steps that a loss of the table and of the picture is the mean of. */
 const WINDOW = 20;
@@ -64,43 +67,49 @@ export async function precision({ args, progress }: Context): Promise<Outcome> {
   const steps = STEPS[args.size];
   const corpus = await loadCorpus(null, s.time + 1);
   if (isLeft(corpus)) throw new Error(`${corpus.left.message}; ${corpus.left.hint}`);
-  const all: Trained[] = [];
+  const [all, slow]: readonly [Trained[], Trained[]] = [[], []];
+  let other: Trained | undefined;
+  const run = (text: string, o: { readonly lr?: number; readonly seed?: number } = {}): Promise<Trained> => {
+    const policy = readPrecision(text);
+    if (isLeft(policy)) throw new Error(policy.left); // the lists are ours
+    const said = `${args.size}, ${text}${o.lr === undefined ? "" : ` at ${o.lr}`}`;
+    return trained(text, policy.right, corpus.right, args, { lr: LR, seed: SEED, ...o }, (t) => progress(`${said}: step ${t} of ${steps}`));
+  };
   try {
     for (const text of POLICIES) {
-      const policy = readPrecision(text);
-      if (isLeft(policy)) throw new Error(policy.left); // the list is ours
-      all.push(await trained(text, policy.right, corpus.right, args, (t) => progress(`${args.size}, ${text}: step ${t} of ${steps}`)));
+      all.push(await run(text));
     }
+    // How far two runs are apart that differ in nothing that matters.
+    other = await run("f32", { seed: OTHER_SEED });
+    for (const text of REMEDIES) slow.push(await run(text, { lr: SMALL }));
     const pairs = args.pairs ?? PAIRS;
     for (let round = 0; round < pairs; round++) {
       progress(`${args.size}: round ${round + 1} of ${pairs}`);
       for (const i of turns(all.length, round)) await turn(all[i] as Trained);
     }
   } finally {
-    for (const t of all) t.close();
+    for (const t of [...all, ...slow, ...(other ? [other] : [])]) t.close();
   }
   const [full] = all as [Trained, ...Trained[]];
-  const table = tableOf(args.size, all, full);
+  const table = tableOf(args.size, all, full, other);
   if (args.save) writeFileSync(join(ROOT, "bench", pictureName(args.size)), await picture(args.size, all, full));
   const showing = (t: Trained) => ({ medians: t.ms, all: t.ms });
-  const rows = all
-    .slice(1)
-    .map(
-      (t): Row =>
-        row({
-          part: "precision",
-          group: "Time of a step",
-          what: `${args.size}, ${t.text}`,
-          unit: "ms",
-          better: "less",
-          ours: showing(t),
-          against: "f32",
-          theirs: showing(full),
-        }),
-    );
+  const rows = all.slice(1).map(
+    (t): Row =>
+      row({
+        part: "precision",
+        group: "Time of a step",
+        what: `${args.size}, ${t.text}`,
+        unit: "ms",
+        better: "less",
+        ours: showing(t),
+        against: "f32",
+        theirs: showing(full),
+      }),
+  );
   return {
     rows,
-    tables: [args.save ? { ...table, picture: pictureName(args.size) } : table],
+    tables: [args.save ? { ...table, picture: pictureName(args.size) } : table, smallSteps(args.size, slow)],
     systems: [`AdamW at ${LR} after ${WARMUP} steps of warm-up, batches of ${s.batch} × ${s.time} bytes, the same for every policy`],
     notes: [`precision: a step's figure in a round is the least of a turn of ${TURN_MS} ms`],
   };
@@ -112,20 +121,21 @@ async function trained(
   precision: Precision,
   corpus: Corpus,
   { size, threads }: Pick<Context["args"], "size" | "threads">,
+  { lr, seed }: { readonly lr: number; readonly seed: number },
   progress: (step: number) => void,
 ): Promise<Trained> {
   const s = STEP_SIZES[size];
   const session = await openNative(threads);
   const close = () => session[Symbol.dispose]();
   try {
-    const { programs, step, evaluate } = await openDecoder(session, s, { precision, optimizer: each({ "*": adamw({ eps: 1e-8 }) }), seed: SEED });
+    const { programs, step, evaluate } = await openDecoder(session, s, { precision, optimizer: each({ "*": adamw({ eps: 1e-8 }) }), seed });
     const shape = { sequences: s.batch, time: s.time };
     const batchOf = ({ tokens, next }: ReturnType<typeof trainingBatch>) => ({ tokens, next });
     const losses: number[] = [];
     for (let t = 1; t <= STEPS[size]; t++) {
       if (t % 20 === 1) progress(t);
       const batch = batchOf(trainingBatch(corpus.train, shape, SEED, t));
-      losses.push((await step.run({ ...batch, lr: [LR * Math.min(1, t / WARMUP)], t: [t] })).loss?.[0] ?? Number.NaN);
+      losses.push((await step.run({ ...batch, lr: [lr * Math.min(1, t / WARMUP)], t: [t] })).loss?.[0] ?? Number.NaN);
     }
     let validation = 0;
     for (const batch of validationBatches(corpus.validation, shape, VALIDATION))
@@ -178,7 +188,7 @@ async function turn(m: Trained): Promise<void> {
 const meanOf = (xs: readonly number[]): number => xs.reduce((a, b) => a + b, 0) / xs.length;
 /** The mean loss of the steps up to the t-th, as many as a window has. */
 const lossAt = (t: Trained, step: number): number => meanOf(t.losses.slice(Math.max(0, step - WINDOW), step));
-function tableOf(size: Size, all: readonly Trained[], full: Trained): Table {
+function tableOf(size: Size, all: readonly Trained[], full: Trained, other: Trained | undefined): Table {
   const steps = full.losses.length;
   const at = [0.05, 0.25, 1].map((share) => Math.max(WINDOW, Math.round(share * steps)));
   const mb = (bytes: number): string => (bytes / 1e6).toFixed(2);
@@ -212,8 +222,24 @@ function tableOf(size: Size, all: readonly Trained[], full: Trained): Table {
     data: all.map(({ text, losses, validation, bytes, kernels }) => ({ policy: text, losses, validation, bytes, kernels })),
     notes: [
       `Losses are means of the ${WINDOW} steps up to the one named.`,
+      ...(other
+        ? [
+            `The yardstick: f32 from other initial weights is ${signed(lossAt(other, steps) - lossAt(full, steps))} from f32 in training, ${signed(other.validation - full.validation)} in validation.`,
+          ]
+        : []),
       ...all.filter((t) => !isFull(t.precision)).map((t) => `${t.text}: ${precisionText(t.precision)}.`),
     ],
+  };
+}
+
+function smallSteps(size: Size, slow: readonly Trained[]): Table {
+  const rows = slow.map((t) => [t.text, lossAt(t, WINDOW).toFixed(4), lossAt(t, t.losses.length).toFixed(4), t.validation.toFixed(4)]);
+  return {
+    title: `Small steps, ${size}: a rate of ${SMALL}`,
+    head: ["policy", `loss to step ${WINDOW}`, `loss to step ${STEPS[size]}`, "validation"],
+    rows,
+    data: slow.map(({ text, losses, validation }) => ({ policy: text, losses, validation })),
+    notes: [],
   };
 }
 
