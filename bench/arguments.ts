@@ -5,7 +5,7 @@ import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import { namesOf, STEP_SIZES, type StepSize } from "../trainer.js";
 
 /** Against other systems. */
-const COMPARISONS = ["gemm", "attention", "step", "compile"] as const;
+const COMPARISONS = ["gemm", "attention", "step", "memory", "compile"] as const;
 export const PARTS = [...COMPARISONS, "quack", "precision", "growth"] as const;
 export type Part = (typeof PARTS)[number];
 export const SIZES = namesOf(STEP_SIZES);
@@ -46,7 +46,7 @@ export const HELP = `npm run bench -- [gemm|attention|step|memory|compile|all|qu
 
   --size ${SIZES.join("|")}|all
                             the decoder, or several: tiny,small (default tiny; gemm: tiny,small,base)
-  --pairs N                 rounds in which each system runs once (default 7; compile: 3; quack: 40)
+  --pairs N                 rounds in which each system runs once (default 7; compile, memory: 3; quack: 40)
   --tune                    ours measures its kernels first (gemm, attention, step, quack, profile), and uses what it found before
   --threads N               of every system (default 2, or 1 on a single core)
   --peers DIR               a Python environment with torch, jax or both (DIR/bin/python); else python3 is asked

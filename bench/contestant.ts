@@ -10,6 +10,8 @@ export interface Contestant {
   readonly name: string;
   /** Version, kernels: what a reader of the results needs. */
   readonly detail: string;
+  /** A peer's process. */
+  readonly pid?: number | undefined;
   /** One figure for each repetition, as many as fit into about this many seconds, one at least. `task`: what of, where it
    *  has several. */
   slice(task: Task, seconds: number): Promise<readonly number[]>;
@@ -75,6 +77,9 @@ export class Lines {
     this.#child.on("error", (e) => end(e.message));
     this.#child.on("close", (code, signal) => end(`it ended with ${signal ?? `exit code ${code}`}`));
   }
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
   line(): Promise<string> {
     const known = this.#lines.shift();
     if (known !== undefined) return Promise.resolve(known);
@@ -97,6 +102,7 @@ const start = (program: string, args: readonly string[], env: Readonly<Record<st
 export const peer = (name: string, detail: string, lines: Lines): Contestant => ({
   name,
   detail,
+  pid: lines.pid,
   slice: async (task, seconds) => {
     const figures = (await lines.ask(`${task} ${seconds}`)).trim().split(/\s+/).map(Number);
     if (figures.length === 0 || figures.some((x) => !(x > 0))) throw new Error(`${name} answered with no figures`);

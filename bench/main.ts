@@ -7,6 +7,7 @@ import { attention } from "./attention.js";
 import { compile } from "./compile.js";
 import { gemm } from "./gemm.js";
 import { growth } from "./growth.js";
+import { memory } from "./memory.js";
 import type { Context, Outcome } from "./parts.js";
 import { ROOT } from "./peers.js";
 import { precision } from "./precision.js";
@@ -29,6 +30,7 @@ const parts: Readonly<Record<Part, Running>> = {
   gemm: { run: gemm, sizes: "all", usual: ["tiny", "small", "base"] },
   attention: alone(attention),
   step: each(step),
+  memory: { run: memory, sizes: "each", usual: ["small"] },
   compile: each(compile),
   quack: each(quack),
   precision: { run: precision, sizes: "each", usual: ["micro"] },
