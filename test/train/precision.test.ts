@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { createLanguageModel } from "../../cli/language-model.js";
 import type { DType } from "../../dsl/node.js";
+import { constant, crossEntropy, each, input, mean, train as own } from "../../index.js";
+import { adamw, transformer } from "../../models/index.js";
 import { type Precision, precisionOf } from "../../runtime/precision.js";
 import { readSafetensors } from "../../runtime/safetensors.js";
 import { createRun, openRun } from "../../runtime/train/run-folder.js";
@@ -112,6 +114,38 @@ describe.each(["js", "native"] as const)("on %s", (device) => {
 });
 
 describe.skipIf(missing)("natively", () => {
+  test("a step of one's own takes a policy, and says what is stored as what", async () => {
+    const lm = transformer({ model: 16, layer: 2, head: 2, dim: 8, ff: 24, vocab: 256 });
+    const inputs = { tokens: input({ batch: 2, time: 8 }, "i32"), next: input({ batch: 2, time: 8 }, "i32") };
+    using training = await own({
+      model: lm,
+      inputs,
+      loss: (f, x) => mean(crossEntropy(f({ tokens: x.tokens }), x.next, "vocab"), "batch", "time"),
+      optimizer: each({ "*": adamw() }),
+      lr: () => constant(1e-3),
+      precision: { ...HALF, update: "stochastic" },
+    });
+    const losses = [await training.run(batch), await training.run(batch), await training.run(batch)].map((r) => r.loss);
+    expect(losses[2]).toBeLessThan(losses[0] as number);
+    const said = training.explain();
+    expect(said).toContain("precision: params bf16, rounded stochastically, state bf16, compute bf16");
+    // Of each layer the results of its projections are kept rounded, the residual stream is not.
+    const kept = said.split("\n").filter((line) => /^ *temp .*\[blocks: 2, batch/.test(line));
+    expect(kept.filter((line) => /: bf16 \[/.test(line)).length).toBeGreaterThanOrEqual(5);
+    expect(said).toMatch(/state +blocks_attention_wq: bf16 \[/);
+    expect(said).toMatch(/carry_\w+: f32 \[/);
+    await expect(
+      own({
+        model: lm,
+        inputs,
+        loss: () => constant(0),
+        optimizer: each({ "*": adamw() }),
+        lr: () => constant(1),
+        precision: { state: "fp8" as never },
+      }),
+    ).rejects.toThrow('precision: state is "fp8"');
+  });
+
   test("bounds of the logits' change hold for the weights as they are stored", async () => {
     using m = await create(HALF, { device: "native", bounds: true });
     const probe = await m.probe({ tokens: bytes(model.time, 4), next: bytes(model.time, 5) });
