@@ -9,13 +9,15 @@ import { no, yes } from "../lower/ints.js";
 import type { Nest, Store } from "../lower/nest.js";
 import { CHUNK } from "./fold.js";
 import { useS } from "./instructions.js";
-import { allocS, ifS, letS, loop, type Place, type Stmt, storeS, THREADS, tile } from "./ir.js";
+import { allocS, fetchS, ifS, letS, loop, type Place, type Stmt, storeS, THREADS, tile } from "./ir.js";
 import { affinity, count, freshName, fuse, type Indexed, indexed, maxCount, type Span, spanOf, unflatten, uniform } from "./spans.js";
-import { add, ceilDiv, coefficient, idiv, imax, imin, imod, less, mul, namesOf, offset, rename, sub } from "./terms.js";
+import { add, ceilDiv, coefficient, idiv, imax, imin, imod, less, mul, namesOf, offset, rename, sub, termsOf } from "./terms.js";
 
 /** Rows of a panel of a, columns of a panel of b: whole register blocks of every target (12 × 32 with AVX-512, 6 × 16 with AVX). */
 export const ROWS = 12;
 export const COLUMNS = 16;
+/** Floats of a cache line. */
+const LINE = 16;
 /** What recipes choose (recipes/contraction.ts); none of it changes bits. */
 export interface ContractionSchedule {
   /** Columns that are multiplied at a time, one panel or two. */
@@ -220,7 +222,23 @@ export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stm
   const last = (body: readonly Stmt[]): readonly Stmt[] => (several ? [ifS(apply("ge", "bool", add(x.k0, x.depth), K), body)] : body);
   const tiles = (body: readonly Stmt[]): Stmt => loop(v.i, x.i0, x.i1, [letS(v.rows, imin(int(ROWS), sub(x.i1, x.i))), ...body], "serial", ROWS);
   const width = evenN ? int(columns) : x.width;
-  const viaSums = (b: BlockB): Stmt => tiles([toSums(b), ...last(epilogue(width))]);
+  // What the epilogue reads in other memory comes while the block is multiplied: its rows are far apart, and it waits for each.
+  const ahead = (): readonly Stmt[] => {
+    const here = nAt(x.lane);
+    const row = mAt(x.i, x.r);
+    const sides = [p.m, p.n].map((spans) => new Set(spans.map((q) => q.v)));
+    const read = termsOf(p.stores.map((st) => st.value)).flatMap((e) => {
+      const both = e.kind === "load" && !e.inside && sides.every((of) => [...namesOf(...e.index)].some((n) => of.has(n)));
+      return both ? [e] : [];
+    });
+    const line = (e: Place, l: number) => {
+      const index = rename(rename(e.index, here.to), new Map([...row.to, [v.lane, int(l * LINE)]]));
+      return fetchS(e.buffer, index);
+    };
+    const all = read.flatMap((e) => Array.from({ length: columns / LINE }, (_, l) => line(e, l)));
+    return all.length === 0 ? [] : [...here.lets, loop(v.r, int(0), x.rows, [...row.lets, ...row.inner, ...all])];
+  };
+  const viaSums = (b: BlockB): Stmt => tiles([...(evenN && uniform(p.n, columns) ? last(ahead()) : []), toSums(b), ...last(epilogue(width))]);
   const whole = (b: BlockB): readonly Stmt[] => {
     if (!direct || !s.cInPlace) return [viaSums(b)];
     const here = nAt(int(0));

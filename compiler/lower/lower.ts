@@ -22,6 +22,7 @@ import { conflicts, type Touched, touched } from "./memory.js";
 import { fuseMirrored } from "./mirror.js";
 import type { Nest, Step } from "./nest.js";
 import { clean, describe, Nests } from "./nests.js";
+import { ontoProducts } from "./onto.js";
 import { inOwnAxes } from "./own-axes.js";
 import type { Reason } from "./quadratics.js";
 import type { Range } from "./ranges.js";
@@ -182,7 +183,8 @@ class Lowering {
     const kept = (this.p.kept ?? []).map((k) => this.#nests.folded(k.value, this.#leaves.get(k.leaf) as Buffer));
     for (const nest of foldWhereWritten(orderUpdates(fuseUpdates(nests), temporary), kept)) steps.push({ step: "nest", nest });
     const sources = new Set((this.p.kept ?? []).map((k) => this.#leaves.get(k.leaf) as Buffer));
-    steps.splice(0, steps.length, ...early(steps, sources));
+    const soon = early(steps, sources);
+    steps.splice(0, steps.length, ...(this.tiles ? ontoProducts(soon) : soon));
     const blocks = this.tiles ? this.#blocks(steps, holds) : { steps, reasons: [], inBlocks: new Set<number>() };
     const inOrder = inPlace(sooner(withoutUnread(intoState(blocks.steps)), (name) => this.#unique(name)));
     const used = usedIn(inOrder);

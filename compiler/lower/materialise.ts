@@ -43,6 +43,8 @@ const work: Readonly<Record<string, number>> = {
 const LOAD = 4;
 const STORE = 6;
 const PACKING = 3;
+/** Times that a value is as large as what is chosen from it. */
+const FEW = 64;
 /** Terms that a kernel may hold before a value inside it is stored after all. */
 const LARGEST = 300;
 
@@ -122,6 +124,8 @@ export function materialise(
   const stored = new Set<Node>(pinned);
   for (const n of r.order) if (always(n) && !tiled.inline.has(n)) stored.add(n);
 
+  for (const n of r.order) if (n.op === "at" && freesWhole(n, stored)) stored.add(n);
+
   const product = contractionOperands(r, users, stored, tiled);
   const evaluations = new Map<Node, number>();
   // A weight and the master copy that it is rounded from are written by one kernel, from one evaluation.
@@ -174,6 +178,9 @@ export function materialise(
   cap(r, stored, tiled);
   return { stored, epilogue: epilogues(r, stored, pinned, users, tiled) };
 }
+/** A few elements chosen from a large value (a position's own logit among all) would keep all of it until they are read: they are
+ *  stored, so that it may be overwritten. */
+const freesWhole = (n: Node, stored: ReadonlySet<Node>): boolean => argsOf(n).some((a) => stored.has(a) && sizeOf(a) >= FEW * sizeOf(n));
 /** A sum over a product of maps: the products are walked through, and each factor is read once an element of its own. */
 function contractionOperands(r: Regions, users: ReadonlyMap<Node, readonly Node[]>, stored: Set<Node>, tiled: Tiled) {
   const inner = new Set<Node>();

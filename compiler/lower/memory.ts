@@ -1,5 +1,5 @@
 // What a nest computes with: its expressions, loops and stores, and the memory that it reads and writes.
-import { type Buffer, type Expr, elements, partsOf } from "./expr.js";
+import { type Buffer, type Expr, elements, load, partsOf } from "./expr.js";
 import type { Axis, Nest, Stage, Store } from "./nest.js";
 
 export const bytesOf = (b: Buffer): number => elements(b) * { f32: 4, f64: 8, i32: 4, bf16: 2, f16: 2, bool: 1 }[b.dtype];
@@ -40,7 +40,7 @@ export function expressionsOf(n: Nest): readonly Expr[] {
         ...n.columns.flatMap((c) => [c.element, c.a]),
       ];
     case "scatter":
-      return [...stores, n.index];
+      return [...stores, n.index, ...(n.onto ? [load(n.into.buffer, n.into.index)] : [])];
     case "top":
       return [...stores, n.element];
   }

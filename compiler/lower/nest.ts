@@ -136,8 +136,8 @@ export type Nest =
       /** For each batch, row and index of n, values over binds (those of folds with that n, or with none). */
       readonly stores: readonly { readonly n: readonly Axis[]; readonly stores: readonly Store[] }[];
     })
-  /** into[…, target = index, …] += value in the order of `over`, from 0: a sum over a one-hot condition. `into.index` is
-   *  over the variables of rows and of target. index is over `over` (and rows); out of range is dropped. */
+  /** into[…, target = index, …] += value in the order of `over`, from 0, or from what is there (`onto`): a sum over a one-hot
+   *  condition. `into.index` is over the variables of rows and of target. index is over `over` (and rows); out of range is dropped. */
   | (Base & {
       readonly form: "scatter";
       readonly rows: readonly Axis[];
@@ -146,6 +146,7 @@ export type Nest =
       readonly index: Expr;
       readonly value: Expr;
       readonly into: { readonly buffer: Buffer; readonly index: readonly Expr[] };
+      readonly onto: boolean;
     })
   /** The k greatest of `element` along `over` for each row, descending, ties to the lower index. Stores see the
    *  locals `value` (real) and `index` (int) for each `slot`; `chosen` (if any) is a bool buffer over rows and over. */

@@ -174,6 +174,7 @@ export class Nests {
           index: form.index,
           value: form.value,
           into: { buffer: home.buffer, index },
+          onto: false,
         };
       }
     }

@@ -83,7 +83,7 @@ export function showNest(n: Nest): readonly string[] {
     case "scatter":
       return [
         head("scatter", showAxes(n.rows)),
-        `  over ${showAxes(n.over)}: ${n.into.buffer.name}[${n.into.index.map(showExpr).join(", ")}] += ${showExpr(n.value)} where ${n.target.v} = ${showExpr(n.index)}`,
+        `  over ${showAxes(n.over)}${n.onto ? ", onto what is there" : ""}: ${n.into.buffer.name}[${n.into.index.map(showExpr).join(", ")}] += ${showExpr(n.value)} where ${n.target.v} = ${showExpr(n.index)}`,
       ];
     case "top":
       return [

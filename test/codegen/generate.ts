@@ -261,7 +261,17 @@ export class Generator {
         const target = this.axis([0, 1, 5, 17], 0);
         const at = this.over(rng.chance(0.3) ? [...rows, ...over] : over, "input", "i32");
         const into = this.over([...rows, target], "output", "f32");
-        return { ...base, form, rows, over, target, index: load(at.buffer, at.index), value: this.value([...rows, ...over], 1), into };
+        return {
+          ...base,
+          form,
+          rows,
+          over,
+          target,
+          index: load(at.buffer, at.index),
+          value: this.value([...rows, ...over], 1),
+          into,
+          onto: rng.chance(0.3),
+        };
       }
       case "top": {
         const rows = some(rng.below(2), middle);

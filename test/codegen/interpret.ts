@@ -188,7 +188,7 @@ function nest(n: Nest, env: Env, memory: Memory) {
       return tiles(n, env, memory);
     case "scatter":
       return each(n.rows, env, () => {
-        each([n.target], env, () => put(n.into.buffer, n.into.index, 0, env, memory));
+        if (!n.onto) each([n.target], env, () => put(n.into.buffer, n.into.index, 0, env, memory));
         each(n.over, env, () => {
           const at = termValue(n.index, env, memory);
           if (at < 0 || at >= extentOf(n.target, env)) return;

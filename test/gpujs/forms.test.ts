@@ -254,6 +254,7 @@ describe("scatter", () => {
         index: at(ids, t),
         value: at(g, t, d),
         into: { buffer: y, index: [v(p), v(d)] },
+        onto: false,
       };
       await check(plan([nest], [ids, g, y]), {}, n + 5);
     });

@@ -28,7 +28,7 @@ export function scatter(nest: Nest & { form: "scatter" }): readonly Stmt[] {
     const inRange = apply("and", "bool", apply("le", "bool", from, variable(place)), less(variable(place), to));
     const here = letS(place, nest.index);
     return [
-      loop(target.v, from, to, around([clear])),
+      ...(nest.onto ? [] : [loop(target.v, from, to, around([clear]))]),
       ...inOrder(over, perLane ? around([here, ifS(inRange, [update])]) : [here, ifS(inRange, around([update]))]),
     ];
   };

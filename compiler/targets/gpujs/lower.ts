@@ -268,6 +268,7 @@ export class NestLowering {
   }
 
   #scatter(nest: Extract<Nest, { form: "scatter" }>): void {
+    if (nest.onto) throw new Error(`kernel ${nest.name} adds onto what is there: no kernel of this target reads what it writes`);
     const axes = [...nest.rows, ...nest.over];
     const index = this.#launch("index", axes, [nest.index], (w) => w.write(nest.index));
     const value = this.#launch("value", axes, [nest.value], (w) => w.write(nest.value));
