@@ -22,3 +22,4 @@ export {
 export { type ProgramSpec, Session, SessionProgram } from "./runtime/session.js";
 export { type Training, type TrainOptions, train } from "./runtime/train.js";
 export { startTraining, type TrainingPrograms, type TrainingSpec, trainingPrograms } from "./runtime/training.js";
+export type { TuneOptions, TuneProgress } from "./runtime/tune.js";
