@@ -334,6 +334,23 @@ describe.skipIf(!(await needs("compiler")))("entries", async () => {
     closeSync((await get(folder, 51)).library.fd);
     expect(readdirSync(folder).sort()).toEqual([".work-new", "b".repeat(64), keyOf(tool, unit(51)), "mine"].sort());
   });
+  it("are no more than the cache may hold: those go that were not used for the longest time", async () => {
+    const folder = fresh("full");
+    for (const [name, days] of [
+      ["a", 3],
+      ["b", 1],
+      ["c", 2],
+    ] as const) {
+      const path = join(folder, name.repeat(64));
+      mkdirSync(path);
+      writeFileSync(join(path, "program.bin"), Buffer.alloc(1000));
+      writeFileSync(join(path, "manifest.json"), "{}");
+      const used = new Date(Date.now() - days * 86_400_000);
+      utimesSync(join(path, "manifest.json"), used, used);
+    }
+    closeSync((await get(folder, 52, { most: 1500 })).library.fd);
+    expect(readdirSync(folder).sort()).toEqual(["b".repeat(64), keyOf(tool, unit(52))].sort());
+  });
   it("are built by several processes at once, and all succeed", async () => {
     const folder = fresh("race");
     const source = `#include <math.h>\nint f(void) { return 61; }\n`;

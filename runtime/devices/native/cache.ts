@@ -39,6 +39,8 @@ const LIBRARY: Content = "kernels.so";
 const MANIFEST = "manifest.json";
 const DAY = 86_400_000;
 const UNUSED_DAYS = 60;
+/** Bytes of all entries together; when there are more, those go that were not used for the longest time. */
+const MOST_BYTES = 2 ** 30;
 
 /** Of the machine and its compiler, all that compiled code depends on. */
 export const machineParts = (tool: Toolchain): readonly string[] => [
@@ -83,6 +85,8 @@ export interface Opened {
 export interface CacheOptions {
   readonly uid?: number;
   readonly jobs?: number;
+  /** Bytes that the cache may have before a library is built. */
+  readonly most?: number;
 }
 
 /** Opens a regular file of ours and reads it whole through its descriptor. */
@@ -246,7 +250,7 @@ export async function obtain(
     const known = openEntry(folder, key, options);
     if (E.isRight(known)) return E.right({ library: known.right, built: false, refused });
     refused = known.left;
-    sweep(folder);
+    sweep(folder, options.most ?? MOST_BYTES);
     work = mkdtempSync(join(folder, ".work-"));
     const keep = (unit: Unit) => {
       const file = join(folder, `refused-${unit.name}-${key.slice(0, 12)}.c`);
@@ -268,21 +272,34 @@ export async function obtain(
 }
 
 const swept = new Set<string>();
-/** Once a process: work folders that a killed process left, and entries that nobody has used for long. */
-function sweep(folder: string): void {
+/** Once a process: work folders that a killed process left, entries that nobody has used for long, and more than the bound. */
+function sweep(folder: string, most: number): void {
   if (swept.has(folder)) return;
   swept.add(folder);
   const now = Date.now();
+  const entries: { readonly path: string; readonly used: number; readonly bytes: number }[] = [];
   for (const name of readdirSync(folder)) {
     const path = join(folder, name);
-    const days = name.startsWith(".work-") || name.startsWith(".trash-") ? 1 : /^[0-9a-f]{64}$|^refused-/.test(name) ? UNUSED_DAYS : null;
+    const isEntry = /^[0-9a-f]{64}$/.test(name);
+    const days = name.startsWith(".work-") || name.startsWith(".trash-") ? 1 : isEntry || name.startsWith("refused-") ? UNUSED_DAYS : null;
     if (days === null) continue;
     try {
       // An entry's manifest is touched on each use; a folder's own time tells when it was made.
-      const used = /^[0-9a-f]{64}$/.test(name) ? lstatSync(join(path, MANIFEST)) : lstatSync(path);
-      if (now - used.mtimeMs > days * DAY) rmSync(path, { recursive: true, force: true });
+      const used = (isEntry ? lstatSync(join(path, MANIFEST)) : lstatSync(path)).mtimeMs;
+      if (now - used > days * DAY) rmSync(path, { recursive: true, force: true });
+      else if (isEntry) entries.push({ path, used, bytes: readdirSync(path).reduce((n, file) => n + lstatSync(join(path, file)).size, 0) });
     } catch {
       // Gone meanwhile, or no entry at all: openEntry judges it when it is asked for.
+    }
+  }
+  let bytes = entries.reduce((n, e) => n + e.bytes, 0);
+  for (const e of entries.sort((a, b) => a.used - b.used)) {
+    if (bytes <= most) return;
+    bytes -= e.bytes;
+    try {
+      rmSync(e.path, { recursive: true, force: true });
+    } catch {
+      // Another process was faster, or may do it.
     }
   }
 }
