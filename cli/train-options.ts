@@ -172,6 +172,15 @@ Examples:
   $ mallard train --resume runs/tiny-20260101-120000 --steps 2000`,
     );
 
+/** Message and hint where an optimizer's state cannot be stored so. */
+export const storageFault = (precision: Precision | undefined, optimizer: OptimizerName): readonly [string, string] | null =>
+  precision?.state === "f16" && OPTIMIZERS[optimizer].squares
+    ? [
+        `--precision state=f16 is not there with --optimizer ${optimizer}: the squares of its gradients fall below f16's least number, 6e-8`,
+        "state=bf16 has the exponents of f32",
+      ]
+    : null;
+
 /** Message and hint where a flag has nothing to act on, or lacks what it needs. */
 export function idleFlag(flags: Flags): readonly [string, string] | null {
   const settings = ["tau", "norm", "combine", "floor", "limit"] as const satisfies readonly (keyof InterventionConfig)[];
@@ -189,11 +198,8 @@ export function idleFlag(flags: Flags): readonly [string, string] | null {
     return ["--adamw-lr counts only with --optimizer muon", "--lr is the rate of every other optimizer"];
   if (flags.cooldown !== undefined && flags.schedule !== "wsd")
     return ["--cooldown counts only with --schedule wsd", "add --schedule wsd, or leave --cooldown out"];
-  if (flags.precision?.state === "f16" && OPTIMIZERS[flags.optimizer].squares)
-    return [
-      `--precision state=f16 is not there with --optimizer ${flags.optimizer}: the squares of its gradients fall below f16's least number, 6e-8`,
-      "state=bf16 has the exponents of f32",
-    ];
+  const unstorable = storageFault(flags.precision, flags.optimizer);
+  if (unstorable) return unstorable;
   if (flags.bounds && flags.probeEvery === 0) return ["--bounds is evaluated at probed steps, and --probe-every is 0", "leave one of them out"];
   if (flags.bounds && flags.optimizer === "sgd" && flags.clipStep === undefined)
     return [

@@ -32,7 +32,7 @@ import { onInterrupt } from "./interrupt.js";
 import { createLanguageModel, rateOf } from "./language-model.js";
 import { count, EXIT, jsonResult, note, report, result } from "./output.js";
 import { type Progress, trainingProgress } from "./progress.js";
-import { DEFAULT_STEPS, type Flags, idleFlag, withOptions } from "./train-options.js";
+import { DEFAULT_STEPS, type Flags, idleFlag, storageFault, withOptions } from "./train-options.js";
 import { tuningOptions } from "./tuning.js";
 import { version } from "./version.js";
 
@@ -240,6 +240,8 @@ async function resumed(flags: Flags, run: string, command: Command): Promise<Eit
   const folder = await openRun(run, flags.out);
   if (isLeft(folder)) return folder;
   const { config } = folder.right;
+  const unstorable = storageFault(flags.precision, config.program.optimizer);
+  if (unstorable !== null) return problem("usage", ...unstorable);
   const asked = command.getOptionValueSource("device") === "cli" ? flags.device : config.program.device;
   const device = await pickDevice(asked);
   if (isLeft(device)) return device;

@@ -57,6 +57,26 @@ test("train makes a run; resume goes on with it; generate reads from it", async 
   expect(JSON.parse(json.stdout)).toMatchObject({ step: 9, prompt: "a", text: "bcd" });
 });
 
+test("a run's precision is asked for, kept, changed on demand, and refused where it cannot be", async () => {
+  using folder = temporary();
+  const policyOf = (run: string): unknown => JSON.parse(readFileSync(join(folder.path, "runs", run, "config.json"), "utf8")).program.precision;
+  const policy = "params=bf16,state=bf16,update=stochastic";
+  const first = await command(folder.path, ["train", ...small, "--steps", "2", "--sample", "0", "--precision", policy]);
+  expect([first.code, first.stderr]).toEqual([
+    0,
+    expect.stringContaining("params bf16, rounded stochastically, state bf16, compute f32: 0.00 MB of weights"),
+  ]);
+  const [run] = runsIn(folder.path) as [string];
+  expect(policyOf(run)).toEqual({ params: "bf16", state: "bf16", compute: "f32", update: "stochastic" });
+  const resume = (...more: string[]) => command(folder.path, ["train", "--resume", run, "--sample", "0", ...more]);
+  expect((await resume("--steps", "4", "--precision", "f32")).code).toBe(0);
+  expect(policyOf(run)).toMatchObject({ params: "f32", state: "f32" });
+  const squares = await resume("--steps", "5", "--precision", "state=f16");
+  expect([squares.code, squares.stderr]).toEqual([2, expect.stringContaining("--precision state=f16 is not there with --optimizer adamw")]);
+  const unknown = await command(folder.path, ["train", ...small, "--precision", "bf17"]);
+  expect(unknown.stderr).toContain('"bf17" is no part of a policy. Give one storage, or a list');
+});
+
 test("a run goes on only with the text it was trained on", async () => {
   using folder = temporary();
   const file = join(folder.path, "text.txt");
