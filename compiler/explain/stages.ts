@@ -11,7 +11,7 @@ import type { Interval } from "../loop/terms.js";
 import { extentVar } from "../lower/expr.js";
 import { bytesOf, touched } from "../lower/memory.js";
 import type { Nest } from "../lower/nest.js";
-import { showBuffer, showSteps } from "../lower/show.js";
+import { showBuffer, showPeak, showSteps } from "../lower/show.js";
 import { loopsOf, turnRanges } from "../lower/turns.js";
 import type { Plan } from "../plan.js";
 import { cLimits } from "../targets/c/limits.js";
@@ -83,8 +83,17 @@ function memoryText(plan: Plan, authored: Authored): string {
     const head = `${b.role.padEnd(6)} ${showBuffer(b)}  ${bytesOf(b)} B${at === undefined ? "" : ` at ${at}`}${place === "" ? "" : `  ← ${place}`}`;
     return [head, ...why.map((w) => `         ${w}`)].join("\n");
   });
+  const peak = showPeak(plan, (b) => {
+    const from = shortPlace(valueIn(plan, b).places, authored);
+    return from === "" ? "" : `  ← ${from}`;
+  });
   const stopped = (plan.why ?? []).map((w) => `${shortPlace(placesOf(w.node), authored) || "a value"}: ${w.reason}`);
-  return [`temporaries share an arena of ${plan.arenaBytes} B`, ...lines, ...(stopped.length > 0 ? ["", "kept whole", ...stopped] : [])].join("\n");
+  return [
+    `temporaries share an arena of ${plan.arenaBytes} B`,
+    ...lines,
+    ...(peak.length > 0 ? ["", ...peak] : []),
+    ...(stopped.length > 0 ? ["", "kept whole", ...stopped] : []),
+  ].join("\n");
 }
 
 function nestsText(plan: Plan, authored: Authored): string {

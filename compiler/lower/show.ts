@@ -4,6 +4,7 @@ import type { Plan } from "../plan.js";
 import { type Buffer, type Expr, extentVar } from "./expr.js";
 import { bytesOf } from "./memory.js";
 import type { Axis, Nest, Stage, Step, Store } from "./nest.js";
+import { peakOf } from "./peak.js";
 
 const infix: Readonly<Record<string, string>> = {
   add: "+",
@@ -131,5 +132,16 @@ export function showPlan(p: Plan): string {
   const memory = p.buffers.map(
     (b) => `  ${b.role.padEnd(6)} ${showBuffer(b)}  ${bytesOf(b)} B${p.offsets.has(b.id) ? ` at ${p.offsets.get(b.id)}` : ""}`,
   );
-  return [`plan ${p.name}: arena ${p.arenaBytes} B`, ...memory, ...showSteps(p.steps)].join("\n");
+  return [`plan ${p.name}: arena ${p.arenaBytes} B`, ...memory, ...showPeak(p), ...showSteps(p.steps)].join("\n");
+}
+/** What the arena holds where most of it is needed; `name` adds to a buffer's line. */
+export function showPeak(p: Plan, name: (b: Buffer) => string = () => ""): readonly string[] {
+  const { bytes, at, held } = peakOf(p);
+  if (!at) return [];
+  return [
+    `at the peak ${bytes} B of the arena are needed, in ${at.name}'s kernel`,
+    ...held.map(
+      (h) => `  ${h.bytes === bytesOf(h.buffer) ? `${h.bytes} B` : `${h.bytes} of ${bytesOf(h.buffer)} B`}  ${h.buffer.name}${name(h.buffer)}`,
+    ),
+  ];
 }

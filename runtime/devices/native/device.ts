@@ -18,6 +18,7 @@ import { type FolderOptions, openFolder } from "./folder.js";
 import { type Address, type Library, load } from "./load.js";
 import { type Allocation, loadNative, type Native, type Pool, threadCount } from "./pool.js";
 import { Programs } from "./programs.js";
+import { LARGE_ARENA, relieve } from "./relieve.js";
 import type { Bench } from "./stopwatch.js";
 import { findToolchain, type Toolchain, withFlags } from "./toolchain.js";
 
@@ -291,6 +292,7 @@ class Program implements Executable {
     const places = new Map<number, Address>();
     try {
       const all = new Set([...this.artifact.bufferOrder, ...Object.values(this.plan.inputs), ...Object.values(this.plan.outputs)]);
+      if (this.plan.arenaBytes >= LARGE_ARENA) relieve(this.context.native);
       const arena = this.plan.arenaBytes > 0 ? m.alloc(this.plan.arenaBytes, `the temporaries of ${this.plan.name}`) : 0n;
       for (const b of all) {
         if (b.role === "state") continue;

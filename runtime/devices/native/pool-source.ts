@@ -10,6 +10,9 @@
 export const POOL_SOURCE = String.raw`
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -59,6 +62,13 @@ void mallard_free(void *p, uint64_t bytes) {
   if (bytes >= LARGE) munmap(p, size);
   else free(p);
   atomic_fetch_sub(&live_bytes, (int64_t)size);
+}
+
+/* Returns what was freed to the system, where the C library keeps it otherwise. */
+void mallard_trim(void) {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
 }
 
 int64_t mallard_memory(void) { return atomic_load(&live_bytes); }

@@ -37,6 +37,8 @@ export interface Native {
   free(a: Allocation): void;
   /** Bytes allocated now in this process, scratch and pools with them. */
   memory(): number;
+  /** Returns freed memory of the C library to the system. */
+  trim(): void;
   /** Between a row-major array of run-time sizes and a buffer of maximal ones. */
   copyIn(to: Address, layout: Layout, dtype: DType, from: StorageArray): void;
   copyOut(to: StorageArray, layout: Layout, dtype: DType, from: Address): void;
@@ -93,6 +95,7 @@ function bind(handle: Library["handle"]): Native {
   type Place = Address | StorageArray | BigUint64Array;
   const alloc: (bytes: number) => Address | null = handle.func("mallard_alloc", "void *", ["uint64_t"]);
   const free: (p: Address, bytes: number) => void = handle.func("mallard_free", "void", ["void *", "uint64_t"]);
+  const trim: () => void = handle.func("mallard_trim", "void", []);
   const memory: () => number | bigint = handle.func("mallard_memory", "int64_t", []);
   const copy: (
     to: Place,
@@ -129,6 +132,7 @@ function bind(handle: Library["handle"]): Native {
     },
     free: (a) => free(a.address, a.bytes),
     memory: () => Number(memory()),
+    trim,
     copyIn(to, layout, dtype, from) {
       if (layout.elements === 0) return;
       const c = collapse(layout, BYTES[dtype]);
