@@ -174,10 +174,14 @@ function recalled(store: ProgramStore, key: string, identity: Identity, lower: (
     return made;
   };
   const executable = store.open(r.main, () => plans().plan);
-  if (!executable) return undefined;
+  if (!executable) {
+    store.refuse(key, null);
+    return undefined;
+  }
   const refresh = r.kept && store.open(r.kept.refresh, () => plans().refresh as Plan); // a program with kept values has one
   if (r.kept && !refresh) {
     executable[Symbol.dispose]();
+    store.refuse(key, null);
     return undefined;
   }
   return {

@@ -41,8 +41,8 @@ export interface ProgramStore {
   /** Of a program's identity and all else that its compilation depends on; null: it cannot be kept. */
   key(identity: string): string | null;
   recall(key: string): Uint8Array | null;
-  /** What was recalled cannot be used. */
-  refuse(key: string, why: string): void;
+  /** What was recalled cannot be used; null: its code is gone, which is nobody's fault. */
+  refuse(key: string, why: string | null): void;
   keep(key: string, bytes: Uint8Array): void;
   /** `plan`: what it was compiled from, for its kernels' texts, which nobody may ever ask for. null: its code is gone. */
   open(image: Image, plan: () => Plan): Executable | null;

@@ -202,17 +202,19 @@ function publish(
   options: CacheOptions,
 ): E.Either<string, { readonly entry: Verified; readonly refused: EntryFault | null }> {
   const manifest = JSON.stringify({ key, sha256: createHash("sha256").update(bytes).digest("hex"), size: bytes.length });
+  // A program is soon made again of its library; what a crash tears fails its check.
+  const lasting = content === LIBRARY;
   let refused: EntryFault | null = null;
   for (let attempt = 0; attempt < 5; attempt++) {
     const made = join(work, `entry-${attempt}`);
     mkdirSync(made, { mode: 0o700 });
-    writeNew(join(made, content), bytes);
-    writeNew(join(made, MANIFEST), manifest);
-    syncFolder(made);
+    writeNew(join(made, content), bytes, lasting);
+    writeNew(join(made, MANIFEST), manifest, lasting);
+    if (lasting) syncFolder(made);
     try {
       // Fails on an entry that is there, be it another builder's or a bad one. (A file is ENOTDIR.)
       renameSync(made, join(folder, key));
-      syncFolder(folder);
+      if (lasting) syncFolder(folder);
     } catch (e) {
       if (!isCode(e, "EEXIST", "ENOTEMPTY", "ENOTDIR")) throw e;
     }

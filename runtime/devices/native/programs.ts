@@ -42,9 +42,9 @@ export class Programs implements ProgramStore {
     closeSync(found.right.fd);
     return found.right.bytes;
   }
-  /** What is wrong with an entry is said, and the entry removed. */
-  refuse(key: string, why: string): void {
-    this.notice(`kernel cache: ${why}: not used, compiled again`);
+  /** The entry is removed; what is wrong with it is said, unless it is only that its library has been cleared away. */
+  refuse(key: string, why: string | null): void {
+    if (why !== null) this.notice(`kernel cache: ${why}: not used, compiled again`);
     discard(this.folder, key);
   }
   /** A cache that cannot be written is told of, and is no reason to fail: the program is there. */
