@@ -373,15 +373,17 @@ describe("the text", () => {
     };
   };
   const text = () => printKernel(scheduled(attention(), cLimits), new Map([[(extentVar(T) as { name: string }).name, { lo: 0, hi: 300 }]])).source;
-  it("computes a score's cap and a weight once a pass: whole tiles, and tiles at the edge with what is left of eight lanes", () => {
+  it("computes a score's cap and a weight once a pass: whole tiles, and tiles at the edge with what is left of a vector", () => {
     const count = (word: string) => text().split(`${word}(`).length - 1;
-    expect([count("m_tanh8"), count("m_tanh1")]).toEqual([2, 1]);
-    // The weight, and twice what sums are rescaled by.
-    expect([count("m_exp8"), count("m_exp1")]).toEqual([2 * 3, 1]);
+    expect([count("m_tanhW"), count("m_tanh8"), count("m_tanh1")]).toEqual([2, 0, 1]);
+    // The weight, and twice what sums are rescaled by, eight rows at a time.
+    expect([count("m_expW"), count("m_exp8"), count("m_exp1")]).toEqual([2, 2 * 2, 1]);
   });
   it("tests no mask where a tile is whole", () => {
     const whole = text().split("if ((all & (width == 64)))")[1]?.split("} else {")[0] ?? "";
-    expect(whole).toContain("m_tanh8");
-    expect(whole).not.toMatch(/sel8\(\(\(KI8\(/);
+    expect(whole).toContain("m_tanhW");
+    const tested = /\bile[8W]\(/;
+    expect(text()).toMatch(tested);
+    expect(whole).not.toMatch(tested);
   });
 });

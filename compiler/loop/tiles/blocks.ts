@@ -9,7 +9,7 @@ import { count, freshName, spanOf } from "../spans.js";
 import { ceilDiv, imin, imod, mul, sub } from "../terms.js";
 import type { ColumnTarget } from "./columns.js";
 import type { Operand } from "./prepare.js";
-import { COLUMNS, OVER_TILE, packedSize, padded, ROWS } from "./shape.js";
+import { COLUMNS, OVER_TILE, packedSize, padded, ROWS, STRIP } from "./shape.js";
 import { factorOf } from "./states.js";
 import type { Tile } from "./tile.js";
 import type { Kept, Pass } from "./work.js";
@@ -23,7 +23,7 @@ export function dots(t: Tile): readonly Stmt[] {
   return t.s.dots.map(({ name, panel, a }) => {
     const c = (t.work.dots.get(name) as Kept).tile as Buffer;
     const K = count(panel.k);
-    const [j, k0] = [freshName("lane"), freshName("k")];
+    const k0 = freshName("k");
     const depthMax = panel.k.reduce((n, x) => n * x.max, 1);
     const chunked = depthMax > CHUNK;
     const from = chunked ? variable(k0) : int(0);
@@ -49,11 +49,9 @@ export function dots(t: Tile): readonly Stmt[] {
           chunked ? apply("gt", "bool", from, int(0)) : int(0),
         ],
       );
+    const group = (first: Expr, from: Expr, to: Expr) => block(first, sub(from, imod(from, int(COLUMNS))), imin(int(ROWS), sub(rows, first)), to);
     const blocks = t.ranges
-      ? t.groups((first, lo, hi) => [
-          letS(j, sub(lo, imod(lo, int(COLUMNS)))),
-          ifS(apply("lt", "bool", local(j, "int"), hi), [block(first, local(j, "int"), imin(int(ROWS), sub(rows, first)), hi)]),
-        ])
+      ? t.groups((first, from, to) => [ifS(apply("lt", "bool", from, to), [group(first, from, to)])])
       : block(int(0), int(0), rows, t.width);
     return chunked ? loop(k0, int(0), apply("max", "int", K, int(1)), [blocks], "serial", CHUNK) : blocks;
   });
@@ -113,10 +111,15 @@ export function columnSums(t: Tile, p: Pass): readonly Stmt[] {
   return p.columns.map(({ column, element }) => {
     const target = t.s.columns.get(column) as ColumnTarget; // every column has a target
     const b = target.operand;
-    return useS(
-      "block",
-      [{ buffer: element.tile as Buffer, index: [int(0), int(0)] }, b.place(int(0), int(0)), target.place(int(0), int(0))],
-      [t.width, int(b.columns), rows, int(1), int(ROWS_TOGETHER), int(OVER_TILE), int(b.stride), int(BESIDE), int(target.stride), int(1)],
-    );
+    const block = (lane: Expr, lanes: Expr, from: Expr, depth: Expr) =>
+      useS(
+        "block",
+        [{ buffer: element.tile as Buffer, index: [from, lane] }, b.place(from, int(0)), target.place(lane, int(0))],
+        [lanes, int(b.columns), depth, int(1), int(ROWS_TOGETHER), int(OVER_TILE), int(b.stride), int(BESIDE), int(target.stride), int(1)],
+      );
+    if (!t.ranges) return block(int(0), t.width, int(0), rows);
+    return t.columns(t.ranges, (first, from, to) => [
+      ifS(apply("lt", "bool", from, to), [block(first, imin(int(STRIP), sub(t.width, first)), from, sub(to, from))]),
+    ]);
   });
 }

@@ -1,6 +1,6 @@
-// The lanes of a tile: for each row the elements of its pass, eight lanes at a time. Row folds run eight chains, which
-// states.ts takes together; elements of sums and what later passes read are stored. Folds whose order matters run one
-// chain through all lanes.
+// The lanes of a tile, row by row. First what each lane computes for itself, as many lanes at a time as vectors hold: elements
+// of sums, what later passes read, what the chains need that is dear. Then the row folds, eight chains whatever vectors
+// hold, which states.ts takes together. Folds whose order matters run one chain through all lanes.
 import { apply, type Buffer, type Expr, int, load, local, num, variable } from "../../lower/expr.js";
 import type { TileFold } from "../../lower/nest.js";
 import { bound, combined, emptyOf } from "../fold.js";
@@ -10,75 +10,79 @@ import { add, imod, sub } from "../terms.js";
 import { dtypeOf } from "./prepare.js";
 import { LANES } from "./shape.js";
 import type { Tile } from "./tile.js";
-import { type Pass, shared } from "./work.js";
+import { isProduct, type Pass, shared } from "./work.js";
 
 export function lanes(t: Tile, p: Pass): readonly Stmt[] {
   if (p.folds.length + p.keeps.length + p.quads.length === 0) return [];
   const r = freshName("row");
+  const own = [...p.keeps.map((k) => k.value as Expr), ...p.quads.flatMap((q) => [...q.index, q.value])];
+  const folded = p.folds.map((f) => f.elements[0] as Expr);
   const chains = p.folds.map((f) => {
     const like = f.fold.monoid.combine[0] as Expr;
     return { ...f, memory: tile(freshName(`${f.fold.bind[0]}_chains`), dtypeOf(like), LANES), part: t.part(f.fold) };
   });
-  const roots = [
-    ...p.keeps.map((k) => k.value as Expr),
-    ...p.folds.map((f) => f.elements[0] as Expr),
-    ...p.quads.flatMap((q) => [...q.index, q.value]),
+  return [
+    ...chains.map((c) => allocS(c.part, "scratch")),
+    t.rows(r, (from, to) => [
+      ...t.s.rows.lets([...own, ...folded], variable(r)),
+      ...stored(t, p, own, variable(r), from, to),
+      ...(chains.length > 0 ? chained(t, chains, folded, variable(r), from, to) : []),
+    ]),
   ];
-  const body = (l: Expr, slot: Expr): readonly Stmt[] => {
-    const at = t.shape.at(roots, variable(r), l);
-    const cse = shared(at, "v");
-    const [keeps, rest] = [cse.roots.slice(0, p.keeps.length), cse.roots.slice(p.keeps.length)];
-    const [elements, quads] = [rest.slice(0, p.folds.length), [...rest.slice(p.folds.length)]];
+}
+/** What lanes compute each for itself. */
+function stored(t: Tile, p: Pass, roots: readonly Expr[], r: Expr, from: Expr, to: Expr): readonly Stmt[] {
+  if (roots.length === 0) return [];
+  const body = (l: Expr): readonly Stmt[] => {
+    const cse = shared(t.shape.at(roots, r, l), "v");
+    const [keeps, quads] = [cse.roots.slice(0, p.keeps.length), [...cse.roots.slice(p.keeps.length)]];
     return [
-      ...t.laneLets(roots, variable(r), l),
+      ...t.laneLets(roots, r, l),
       ...cse.lets.map(([name, e]) => letS(name, e)),
-      ...chains.map((c, i) => {
-        const next = combined(productKept(c.fold, p.folds[i]?.elements[0]), [load(c.memory, [slot])], [elements[i] as Expr]);
-        return storeS(c.memory, [slot], next[0] as Expr);
-      }),
-      ...p.keeps.map((k, i) => storeS(k.tile as Buffer, [variable(r), l], keeps[i] as Expr)),
+      ...p.keeps.map((k, i) => storeS(k.tile as Buffer, [r, l], keeps[i] as Expr)),
       ...p.quads.map((q) => {
         const [index, value] = [quads.splice(0, q.index.length), quads.shift() as Expr];
         return storeS(q.buffer, index, value);
       }),
     ];
   };
-  const vector = (stem: string, f: (v: Expr) => readonly Stmt[]): Stmt => {
-    const v = freshName(stem);
-    return loop(v, int(0), int(LANES), f(variable(v)), "vector");
-  };
-  const lane8 = freshName("lane");
-  const [q, before, behind] = [freshName("lane"), freshName("lane"), freshName("lane")];
   // Columns sum over all rows of the tile: what is not computed is 0 there.
   const zeroed = t.ranges ? p.keeps.filter((k) => t.work.passes.some((x) => x.columns.some((c) => c.element === k))) : [];
-  const zero = (v: string, from: Expr, to: Expr): readonly Stmt[] =>
-    zeroed.length === 0
-      ? []
-      : [
-          loop(
-            v,
-            from,
-            to,
-            zeroed.map((k) => storeS(k.tile as Buffer, [variable(r), variable(v)], num(0, "real"))),
-            "vector",
-          ),
-        ];
+  const zero = (a: Expr, b: Expr): readonly Stmt[] =>
+    zeroed.length > 0 ? t.strips(a, b, (l) => zeroed.map((k) => storeS(k.tile as Buffer, [r, l], num(0, "real")))) : [];
+  return [...zero(int(0), from), ...t.strips(from, to, body), ...zero(apply("max", "int", from, to), t.width)];
+}
+interface Chain {
+  readonly fold: TileFold;
+  /** Eight values of the present row, and those of each row of the tile. */
+  readonly memory: Buffer;
+  readonly part: Buffer;
+}
+function chained(t: Tile, chains: readonly Chain[], elements: readonly Expr[], r: Expr, from: Expr, to: Expr): readonly Stmt[] {
+  const body = (l: Expr, slot: Expr): readonly Stmt[] => {
+    const cse = shared(t.shape.at(elements, r, l), "v");
+    return [
+      ...t.laneLets(elements, r, l),
+      ...cse.lets.map(([name, e]) => letS(name, e)),
+      ...chains.map((c, i) => {
+        const next = combined(productKept(c.fold, elements[i]), [load(c.memory, [slot])], [cse.roots[i] as Expr]);
+        return storeS(c.memory, [slot], next[0] as Expr);
+      }),
+    ];
+  };
+  const vector = (f: (v: Expr) => readonly Stmt[]): Stmt => {
+    const v = freshName("lane");
+    return loop(v, int(0), int(LANES), f(variable(v)), "vector");
+  };
+  const [lane, rest] = [freshName("lane"), freshName("lane")];
+  // Where all tiles are whole, lanes end at a multiple of eight.
+  const even = t.width.kind === "num";
+  const whole = even ? to : sub(to, imod(to, int(LANES)));
   return [
-    ...chains.map((c) => allocS(c.part, "scratch")),
-    t.rows(r, (from, to) => {
-      // Where all tiles are whole, lanes end at a multiple of eight.
-      const even = t.width.kind === "num";
-      const whole = even ? to : sub(to, imod(to, int(LANES)));
-      return [
-        ...t.s.rows.lets(roots, variable(r)),
-        ...chains.flatMap((c) => [allocS(c.memory, "private"), vector("lane", (v) => [storeS(c.memory, [v], emptyOf(c.fold.monoid)[0] as Expr)])]),
-        ...zero(before, int(0), from),
-        loop(lane8, from, whole, [vector("lane", (v) => body(add(variable(lane8), v), v))], "serial", LANES),
-        ...(even ? [] : [loop(q, apply("max", "int", from, whole), to, body(variable(q), sub(variable(q), whole)))]),
-        ...zero(behind, apply("max", "int", from, to), t.width),
-        ...chains.map((c) => vector("lane", (v) => [storeS(c.part, [variable(r), v], load(c.memory, [v]))])),
-      ];
-    }),
+    ...chains.flatMap((c) => [allocS(c.memory, "private"), vector((v) => [storeS(c.memory, [v], emptyOf(c.fold.monoid)[0] as Expr)])]),
+    loop(lane, from, whole, [vector((v) => body(add(variable(lane), v), v))], "serial", LANES),
+    ...(even ? [] : [loop(rest, apply("max", "int", from, whole), to, body(variable(rest), sub(variable(rest), whole)))]),
+    ...chains.map((c) => vector((v) => [storeS(c.part, [r, v], load(c.memory, [v]))])),
   ];
 }
 
@@ -110,7 +114,5 @@ export function chains(t: Tile, p: Pass): readonly Stmt[] {
   });
 }
 /** A sum of products is an fma chain: as its element is written, whatever a tile without a mask simplifies it to. */
-const productKept = (f: TileFold, element: Expr | undefined) => {
-  const product = (e: Expr | undefined) => e?.kind === "call" && e.prim === "mul" && e.type === "real";
-  return product(f.elements[0]) || !product(element) ? f.monoid : { ...f.monoid, kind: "general" as const };
-};
+const productKept = (f: TileFold, element: Expr | undefined) =>
+  isProduct(f.elements[0] as Expr) || !element || !isProduct(element) ? f.monoid : { ...f.monoid, kind: "general" as const };

@@ -6,11 +6,11 @@ import { and, no, not, or, yes } from "../../lower/ints.js";
 import { foldLoops } from "../fold.js";
 import { allocS, ifS, letS, loop, type Stmt, setS, storeS, tile, varS } from "../ir.js";
 import { freshName } from "../spans.js";
-import { add, idiv, imin, linear, namesOf, sub, termsOf, withParts } from "../terms.js";
+import { add, idiv, imax, imin, linear, namesOf, sub, termsOf, withParts } from "../terms.js";
 import { type Bounds, type Truth, truth } from "./bounds.js";
 import type { OverSide } from "./prepare.js";
 import type { RowSide } from "./rows.js";
-import { LANES, OVER, OVER_TILE, ROW, ROWS, type Shape } from "./shape.js";
+import { OVER, OVER_TILE, ROW, ROWS, type Shape, STRIP } from "./shape.js";
 
 /** The mask over the present tile's box, or `size` rows and lanes of it from (`row`, `lane`) on; data that it reads by one
  *  side's index count by their ends in the tile. */
@@ -111,49 +111,55 @@ function anyInside(shape: Shape, run: string, rows: RowSide, over: OverSide): re
   ];
 }
 
-/** For each group of rows of a tile the lanes that may be inside, from a multiple of eight on. */
+/** For each group of rows of a tile the lanes that may be inside, and for each strip of lanes the rows, as statements that
+ *  bind two names. Lanes begin at a strip. */
 export interface LaneRanges {
   readonly loops: readonly Stmt[];
-  readonly from: (row: Expr) => Expr;
-  readonly to: (row: Expr) => Expr;
+  readonly lanes: (row: Expr, from: string, to: string) => readonly Stmt[];
+  readonly rows: (lane: Expr, from: string, to: string) => readonly Stmt[];
 }
-/** What lies outside a row's lanes changes nothing: tiles at a mask's edge are computed in part. undefined: nothing is known
- *  of parts of a tile. */
+/** What lies outside changes nothing: tiles at a mask's edge are computed in part. undefined: nothing is known of parts of a
+ *  tile. */
 export function laneRanges(shape: Shape, over: OverSide, rows: RowSide): LaneRanges | undefined {
-  const [row, lane, least, most] = ["rows", "lane", "from", "to"].map(freshName) as [string, string, string, string];
-  const { may } = tileTruth(shape, over, rows, { row: variable(row), lane: variable(lane), rows: ROWS, lanes: LANES });
+  const [row, lane, strip] = ["rows", "lane", "lane"].map(freshName) as [string, string, string];
+  const { may } = tileTruth(shape, over, rows, { row: variable(row), lane: variable(lane), rows: ROWS, lanes: STRIP });
   if (may === yes) return undefined;
-  const ranges = tile(freshName("lanes_inside"), "i32", Math.ceil(shape.rowTile / ROWS), 2);
-  const [lo, hi] = [local(least, "int"), local(most, "int")];
-  const widen = (name: string, to: Expr) => setS(name, apply("select", "int", may, to, local(name, "int")));
-  const at = (r: Expr, end: number): readonly Expr[] => [idiv(r, int(ROWS)), int(end)];
+  const lanes = spanned(shape.rowTile, ROWS, STRIP, shape.width);
+  const columns = spanned(OVER_TILE, STRIP, ROWS, shape.rows);
+  const gathers = shape.nest.columns.length > 0;
+  const found = [...lanes.widen(variable(row), variable(lane)), ...(gathers ? columns.widen(variable(lane), variable(row)) : [])];
   return {
     loops: [
-      allocS(ranges, "private"),
+      allocS(lanes.memory, "private"),
+      ...(gathers ? [allocS(columns.memory, "private"), loop(strip, int(0), shape.width, columns.clear(variable(strip)), "serial", STRIP)] : []),
       loop(
         row,
         int(0),
         shape.rows,
-        [
-          varS(least, shape.width),
-          varS(most, int(0)),
-          loop(
-            lane,
-            int(0),
-            shape.width,
-            [widen(least, imin(lo, variable(lane))), widen(most, imin(add(variable(lane), int(LANES)), shape.width))],
-            "serial",
-            LANES,
-          ),
-          storeS(ranges, at(variable(row), 0), lo),
-          storeS(ranges, at(variable(row), 1), hi),
-        ],
+        [...lanes.clear(variable(row)), loop(lane, int(0), shape.width, [ifS(may, found)], "serial", STRIP)],
         "serial",
         ROWS,
       ),
     ],
-    from: (r) => load(ranges, at(r, 0)),
-    to: (r) => load(ranges, at(r, 1)),
+    lanes: lanes.lets,
+    rows: columns.lets,
+  };
+}
+/** Of each group of one side the least and the greatest index of the other, which is seen in ascending steps up to `end`. */
+function spanned(size: number, group: number, step: number, end: Expr) {
+  const memory = tile(freshName("inside"), "i32", Math.ceil(size / group), 2);
+  const at = (i: Expr, which: 0 | 1): readonly Expr[] => [idiv(i, int(group)), int(which)];
+  const value = (i: Expr, which: 0 | 1): Expr => load(memory, at(i, which));
+  return {
+    memory,
+    clear: (i: Expr): readonly Stmt[] => [storeS(memory, at(i, 0), end), storeS(memory, at(i, 1), int(0))],
+    widen: (i: Expr, along: Expr): readonly Stmt[] => [
+      storeS(memory, at(i, 0), imin(value(i, 0), along)),
+      storeS(memory, at(i, 1), imin(add(along, int(step)), end)),
+    ],
+    // Bounds that the printer knows keep indices to 32 bits.
+    lets: (i: Expr, ...names: readonly [string, string]): readonly Stmt[] =>
+      ([0, 1] as const).map((which) => letS(names[which], imax(int(0), imin(value(i, which), end)))),
   };
 }
 

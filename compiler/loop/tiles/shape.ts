@@ -2,7 +2,7 @@
 // either a loop; the names of the kernel's own variables; and what a term depends on.
 //
 // Bits: tiles of 64 along the last over axis, in order, are the tree of every fold, and tiles of 64 rows that of every
-// column: a sum is the same whether its kernel folds it or gathers it. Without columns rows are tiled by 48, which is eight
+// column: a sum is the same whether its kernel folds it or gathers it. Without columns rows are tiled by 48, which is whole
 // register blocks and leaves more of L1 to the rest. How tiles are divided among threads, or ordered, changes no bit.
 import { type Expr, int, partsOf, variable } from "../../lower/expr.js";
 import type { Nest } from "../../lower/nest.js";
@@ -13,10 +13,12 @@ import { separated } from "./residues.js";
 
 export const ROW_TILE = 48;
 export const OVER_TILE = 64;
-/** Rows and columns of the register block. */
+/** Rows and lanes of a tile that a mask leaves out together. */
 export const ROWS = 6;
+export const STRIP = 8;
+/** What the register block's columns are a multiple of. */
 export const COLUMNS = 16;
-/** Lanes of a vector. */
+/** Chains of a fold along the lanes. */
 export const LANES = 8;
 
 export type TilesNest = Nest & { form: "tiles" };

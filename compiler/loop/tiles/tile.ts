@@ -1,15 +1,15 @@
 // One tile's surroundings while its loops are written: which rows and lanes are computed, where values of rows and pairs
 // wait, and how loops over them go.
-import { type Buffer, type Expr, int, load, local, variable } from "../../lower/expr.js";
+import { apply, type Buffer, type Expr, int, load, local, variable } from "../../lower/expr.js";
 import type { TileColumn, TileFold } from "../../lower/nest.js";
-import { letS, loop, type Stmt, tile } from "../ir.js";
+import { ifS, letS, loop, type Stmt, tile } from "../ir.js";
 import { freshName } from "../spans.js";
-import { add, imin, namesOf } from "../terms.js";
+import { add, imax, imin, imod, namesOf, sub } from "../terms.js";
 import type { ColumnTarget } from "./columns.js";
 import type { LaneRanges } from "./mask.js";
 import { dtypeOf, type Operand, type OverSide, type Panel } from "./prepare.js";
 import type { RowSide } from "./rows.js";
-import { LANES, OVER_TILE, ROWS, type Shape } from "./shape.js";
+import { LANES, OVER_TILE, ROWS, type Shape, STRIP } from "./shape.js";
 import type { TileWork } from "./work.js";
 
 /** Everything that is the same for all tiles. */
@@ -36,16 +36,39 @@ export class Tile {
     this.width = full ? int(OVER_TILE) : s.shape.width;
   }
 
-  /** `body` for each group of rows of a register block, with the lanes that are computed of it. */
+  /** `body` for each group of rows, with the lanes that are computed of it. */
   groups(body: (first: Expr, from: Expr, to: Expr) => readonly Stmt[]): Stmt {
     const g = freshName("rows");
     const { ranges } = this;
     if (!ranges) return loop(g, int(0), this.shape.rows, body(variable(g), int(0), this.width), "serial", ROWS);
     const [from, to] = [freshName("from"), freshName("to")];
     const inner = body(variable(g), local(from, "int"), local(to, "int"));
-    const lets = [letS(from, ranges.from(variable(g))), letS(to, ranges.to(variable(g)))];
-    return loop(g, int(0), this.shape.rows, [...lets, ...inner], "serial", ROWS);
+    return loop(g, int(0), this.shape.rows, [...ranges.lanes(variable(g), from, to), ...inner], "serial", ROWS);
   }
+  /** `body` for each strip of lanes, with the rows that are computed of it. */
+  columns(ranges: LaneRanges, body: (first: Expr, from: Expr, to: Expr) => readonly Stmt[]): Stmt {
+    const [g, from, to] = [freshName("lane"), freshName("from"), freshName("to")];
+    const inner = body(variable(g), local(from, "int"), local(to, "int"));
+    return loop(g, int(0), this.width, [...ranges.rows(variable(g), from, to), ...inner], "serial", STRIP);
+  }
+  /** `body` for each lane from a multiple of a strip on, in vectors of two strips and of one. Where all tiles are whole, so are strips. */
+  strips(from: Expr, to: Expr, body: (lane: Expr) => readonly Stmt[]): readonly Stmt[] {
+    const lane = freshName("lane");
+    if (this.width.kind !== "num" || (from.kind === "num" && to.kind === "num")) return [loop(lane, from, to, body(variable(lane)), "vector")];
+    const pair = freshName("lane");
+    const last = freshName("last");
+    const single = local(last, "int");
+    const few = (first: Expr, n: number) => {
+      const l = freshName("lane");
+      return loop(l, int(0), int(n), body(add(first, variable(l))), "vector");
+    };
+    return [
+      letS(last, sub(to, imod(sub(to, from), int(2 * STRIP)))),
+      loop(pair, from, single, [few(variable(pair), 2 * STRIP)], "serial", 2 * STRIP),
+      ifS(apply("lt", "bool", imax(single, from), to), [few(single, STRIP)]),
+    ];
+  }
+
   /** `body` for each row, with the lanes that are computed of it. */
   rows(r: string, body: (from: Expr, to: Expr) => readonly Stmt[]): Stmt {
     if (!this.ranges) return loop(r, int(0), this.shape.rows, body(int(0), this.width));

@@ -1,12 +1,13 @@
 // What one tile computes, in passes. Pass 0 reads dots alone; pass p reads results of folds of the passes before, brought up to
-// date. In a pass every row's lanes are walked once: elements of row folds are folded, elements of sums with axes of
-// their own and of columns are stored as tiles for the register block. A dear value that a later pass needs again (a
-// masked, capped score) is kept in a tile as well; tiles share memory as soon as the last use of one is over.
+// date. In a pass every row's lanes are walked twice: elements of sums with axes of their own and of columns, and what is dear
+// of those of row folds, are computed, each lane for itself, and stored as tiles; then the row folds run their chains,
+// which are eight whatever the width of vectors. A dear value that a later pass needs again (a masked, capped score)
+// is kept in a tile as well; tiles share memory as soon as the last use of one is over.
 import { type Buffer, type Expr, local, partsOf } from "../../lower/expr.js";
 import type { Store, TileColumn, TileFold } from "../../lower/nest.js";
 import { tile } from "../ir.js";
 import { freshName } from "../spans.js";
-import { namesOf, rename, replace, termsOf } from "../terms.js";
+import { namesOf, rename, replace, termsOf, withParts } from "../terms.js";
 import { cost } from "./cost.js";
 import type { OverSide } from "./prepare.js";
 import type { RowSide } from "./rows.js";
@@ -17,13 +18,14 @@ export interface Kept {
   readonly name: string;
   /** null: a dot. */
   readonly value: Expr | null;
-  /** Moments of definition and of last use: 0 the dots, 2p + 1 pass p, 2p + 2 what follows it. */
+  /** Moments of definition and of last use: 0 the dots, 3p + 1 the lanes of pass p, 3p + 2 their chains, 3p + 3 what follows. */
   readonly from: number;
   to: number;
   tile: Buffer | undefined;
 }
 export interface FoldWork {
   readonly fold: TileFold;
+  /** As the chains read them: what the lanes of the pass have stored is read from there. */
   readonly elements: readonly Expr[];
 }
 /** An element times an operand's row, or at an index. */
@@ -138,7 +140,7 @@ export function planTile(shape: Shape, sides: Sides, given: (roots: readonly Exp
   const keepsOf: Kept[][] = [];
   const passes: Pass[] = [];
   for (let level = 0; level <= last; level++) {
-    const [lanes, after] = [2 * level + 1, 2 * level + 2];
+    const [lanes, chained, after] = [3 * level + 1, 3 * level + 2, 3 * level + 3];
     keepsOf.push([]);
     const keep = (e: Expr, from: number, to: number): Kept => {
       const known = byValue.get(e) ?? (e.kind === "local" ? kept.get(e.name) : undefined);
@@ -149,12 +151,12 @@ export function planTile(shape: Shape, sides: Sides, given: (roots: readonly Exp
       const k: Kept = { name: freshName("kept"), value: e, from, to, tile: undefined };
       byValue.set(e, k);
       kept.set(k.name, k);
-      (keepsOf[(from - 1) / 2] as Kept[]).push(k);
+      (keepsOf[(from - 1) / 3] as Kept[]).push(k);
       shape.define(k.name, shape.reads(e));
       return k;
     };
     /** Reads what earlier passes computed from where it is kept. */
-    const reuse = (roots: readonly Expr[]): readonly Expr[] => {
+    const reuse = (roots: readonly Expr[], moment: number): readonly Expr[] => {
       const stand = new Map<string, Expr>();
       const next = replace(roots, (e) => {
         const pass = computed.get(e);
@@ -166,7 +168,7 @@ export function planTile(shape: Shape, sides: Sides, given: (roots: readonly Exp
       const to = new Map<string, Expr>();
       for (const n of namesOf(...next)) {
         const e = stand.get(n);
-        if (e) to.set(n, local(keep(e, 2 * (computed.get(e) as number) + 1, lanes).name, "real"));
+        if (e) to.set(n, local(keep(e, 3 * (computed.get(e) as number) + 1, moment).name, "real"));
       }
       return rename(next, to);
     };
@@ -179,7 +181,7 @@ export function planTile(shape: Shape, sides: Sides, given: (roots: readonly Exp
     const all: Expr[] = [];
     /** A tile expression that the lanes of this pass compute. */
     const lane = (roots: readonly Expr[]): readonly Expr[] => {
-      const out = reuse(mine(roots));
+      const out = reuse(mine(roots), lanes);
       all.push(...out);
       use(out, lanes);
       return out;
@@ -189,15 +191,12 @@ export function planTile(shape: Shape, sides: Sides, given: (roots: readonly Exp
       return keep(x, lanes, after);
     };
     const here = nest.folds.filter((f) => levelOfFold(f) === level);
-    const folds = here
-      .filter((f) => f.n.length === 0 && f.monoid.kind !== "general")
-      .map((fold): FoldWork => ({ fold, elements: lane(fold.elements) }));
     const chains = here
       .filter((f) => f.n.length === 0 && f.monoid.kind === "general")
       .map((fold): FoldWork => {
         const elements = mine(fold.elements).map((e) => {
           if (e.type !== "real" || (shape.reads(e) & PAIR) !== PAIR || cost(e) <= KEEP) return e;
-          const [x] = reuse([e]) as readonly [Expr];
+          const [x] = reuse([e], lanes) as readonly [Expr];
           all.push(x);
           use([x], lanes);
           return local(keep(x, lanes, after).name, "real");
@@ -219,13 +218,31 @@ export function planTile(shape: Shape, sides: Sides, given: (roots: readonly Exp
         const [value, ...index] = lane([q.value, ...q.index]) as readonly [Expr, ...Expr[]];
         return { buffer: q.buffer, index, value };
       });
+    // What the chains need that is dear, or stored anyway, the lanes compute.
+    const stored = (e: Expr): Expr => {
+      if (e.type !== "real" || e.kind === "local" || (shape.reads(e) & OVER) === 0) return e;
+      return byValue.has(e) || cost(e) > KEEP ? local(keep(e, lanes, after).name, "real") : e;
+    };
+    const folds = here
+      .filter((f) => f.n.length === 0 && f.monoid.kind !== "general")
+      .map((fold): FoldWork => {
+        const elements = reuse(mine(fold.elements), chained).map((e): Expr => {
+          all.push(e);
+          // A sum of products is an fma chain: the product stays, its factors may be stored.
+          if (!isProduct(fold.elements[0] as Expr)) return stored(e);
+          return isProduct(e) ? withParts(e, partsOf(e).map(stored)) : e;
+        });
+        use(elements, chained);
+        return { fold, elements };
+      });
+    for (const k of keepsOf[level] as Kept[]) use([k.value as Expr], lanes);
     for (const e of termsOf(all)) if (!computed.has(e)) computed.set(e, level);
     passes.push({ level, folds, chains, sums, columns, quads, keeps: keepsOf[level] as Kept[], rowValues: sides.byLevel.get(level) ?? [] });
   }
   // Later passes may have asked for row values of earlier levels.
   const out = passes.map((p) => ({ ...p, rowValues: sides.byLevel.get(p.level) ?? [] }));
   // One tile after the other in order of definition; lanes read all before they store any, so a tile's last reader may
-  // define the next.
+  // define the next, unless that is a chain.
   const free: { readonly buffer: Buffer; until: number }[] = tiles.map((buffer) => ({ buffer, until: -1 }));
   for (const k of [...kept.values()].sort((a, b) => a.from - b.from)) {
     const place = free.find((f) => f.until <= k.from && (k.from > 0 || f.until < 0));
@@ -241,6 +258,8 @@ export function planTile(shape: Shape, sides: Sides, given: (roots: readonly Exp
   }
   return { dots, passes: out, kept };
 }
+
+export const isProduct = (e: Expr): boolean => e.kind === "call" && e.prim === "mul" && e.type === "real";
 
 /** Terms in the order in which to bind them to names, so that each that is read twice is computed once. */
 export function shared(

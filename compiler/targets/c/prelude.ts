@@ -291,8 +291,10 @@ static void rows_##MV(long rows, long depth, const float *a, long as, long ap, l
 #define BLOCKS(MV) BLOCK(4, MV) BLOCK(2, MV) BLOCK(1, MV) ROWS_OF(MV)
 #if LANES == 16
 #define TWELVE(MV) DONE(12, MV);
-#define LARGE(MV) for (; rows >= 8; ADVANCE(8)) DONE(8, MV);
-BLOCK(12, 2) BLOCK(12, 1) BLOCK(8, 2) BLOCK(8, 1)
+#define SIX_1
+#define SIX_2 if (rows >= 6) { DONE(6, 2); ADVANCE(6); }
+#define LARGE(MV) for (; rows >= 8; ADVANCE(8)) DONE(8, MV); SIX_##MV
+BLOCK(12, 2) BLOCK(12, 1) BLOCK(8, 2) BLOCK(8, 1) BLOCK(6, 2)
 BLOCKS(2) BLOCKS(1)
 #else
 #define TWELVE(MV) { DONE(6, MV); block6_##MV(depth, a + 6 * as, as, ak, b, bk, bp, c + 6 * cs, cs, add); }
