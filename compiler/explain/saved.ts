@@ -23,7 +23,8 @@ export function savedActivations(p: Pick<Program, "outputs" | "updates">): Saved
   const roots = [...Object.values(p.outputs), ...p.updates.map((u) => u.value)];
   const r = regions(roots);
   const forward = closure(Object.values(p.outputs), r);
-  const given = (n: Node): boolean => n.op === "constant" || (n.op === "leaf" && !r.owner.has(n)) || isSliceOf(n, r, (x) => given(x)) || isCounter(n, r);
+  const given = (n: Node): boolean =>
+    n.op === "constant" || (n.op === "leaf" && !r.owner.has(n)) || isSliceOf(n, r, (x) => given(x)) || isCounter(n, r);
   const turnsOf = (n: Node): number => {
     let t = 1;
     for (let l: Loop | null = r.home.get(n) ?? null; l; l = r.parent.get(l) ?? null) t *= l.count;

@@ -1,7 +1,7 @@
 // How a plan's work divides among threads, counted and not measured. Each kernel's loops, as the C target schedules them,
 // are followed for every thread without computing a value: what counts is every operation on reals and every access to
-// memory that the thread would make. The division among threads is static, so the count is exact; where a loop's bounds
-// depend on data (a mask by documents) nothing is known before a run, and null says so.
+// memory that the thread would make. The division among threads is static, so the count is exact but for data: a condition on
+// it (a mask by documents) counts as its costlier side, and where a loop's bounds depend on it null says that nothing is known.
 //
 // A loop whose variable bounds nothing below it is counted once and multiplied; others are followed turn by turn, and what
 // a loop costs is remembered by the values that bound it.
