@@ -22,7 +22,7 @@ import type { Device, DeviceState, Executable, HostArray, ProgramStore, StateSpe
 import { evaluator } from "./devices/js/oracle.js";
 import { DeviceError } from "./errors.js";
 import { decode, encode, type Recalled } from "./image.js";
-import { profiled, unmeasured } from "./profile.js";
+import { profiled, unmeasured } from "./profiled.js";
 
 type Fault = PassError | LowerError | IncrementalError;
 /** A program that cannot be compiled: every fault found, each with its place. */
