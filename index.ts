@@ -41,6 +41,7 @@ export { type ExportedFile, type ExportTarget, exportedFiles, exportTargets, wri
 export { DivergedError, type NotFinite } from "./runtime/finite.js";
 export { type Expression, type Halves, halvesOf } from "./runtime/halves.js";
 export { memoryOf, type ProgramMemory } from "./runtime/memory.js";
+export { type Precision, precisionOf, precisionText, readPrecision, type WeightUpdate } from "./runtime/precision.js";
 export { type KernelSource, type KernelTime, kernelTimes } from "./runtime/profile.js";
 export {
   type Attained,
