@@ -7,9 +7,24 @@ import { type Context, type Outcome, openNative, ours, repeated } from "./parts.
 import { ATTENTION, type AttentionSizes, type AttentionVariant, present, torchAttention } from "./peers.js";
 import { type Row, row } from "./results.js";
 
+/** `bar`: PyTorch's time in units of ours that is wanted, forward and backward, on two threads. */
+interface Case {
+  readonly variant: AttentionVariant;
+  readonly sizes: AttentionSizes;
+  readonly bar?: number;
+  /** Beside the variant, where it is measured at several sizes. */
+  readonly name?: string;
+}
 const SIZES: AttentionSizes = { head: 8, time: 2048, dim: 64, window: 256 };
-/** PyTorch's time in units of ours that is wanted, forward and backward, on two threads. */
-const BAR: { readonly [V in AttentionVariant]: number } = { causal: 0.9, window: 4, alibi: 2, "soft-cap": 3, documents: 5 };
+const LONG: AttentionSizes = { ...SIZES, head: 2, time: 8192 };
+const BAR: { readonly [V in AttentionVariant]: number } = { causal: 1.3, window: 6, alibi: 3, "soft-cap": 4, documents: 8 };
+/** Widths of a head, the model's staying the same. */
+const DIMS = [16, 32, 128, 256];
+const CASES: readonly Case[] = [
+  ...ATTENTION.map((variant) => ({ variant, sizes: SIZES, bar: BAR[variant] })),
+  { variant: "window", sizes: LONG, bar: 20, name: "8,192 keys" },
+  ...DIMS.map((dim): Case => ({ variant: "causal", sizes: { ...SIZES, dim, head: (SIZES.head * SIZES.dim) / dim }, name: `width ${dim}` })),
+];
 const SLICE_SECONDS = 0.6;
 const PASSES = ["forward", "forward and backward"] as const;
 
@@ -60,18 +75,19 @@ export async function attention({ args, progress }: Context): Promise<Outcome> {
   const rows: Row[] = [];
   const notes: string[] = [];
   const systems: string[] = [];
-  for (const variant of ATTENTION) {
-    progress(`${variant} attention`);
+  for (const { variant, sizes, bar: wanted, name: at } of CASES) {
+    const title = at === undefined ? variant : `${variant}, ${at}`;
+    progress(`${title}: attention`);
     using session = await openNative(args.threads, args.tune ? progress : undefined);
-    const own = await openAttention(session, variant, { ...SIZES, cap: CAP });
-    const data = dataOf(SIZES);
+    const own = await openAttention(session, variant, { ...sizes, cap: CAP });
+    const data = dataOf(sizes);
     const given = { q: data.q, k: data.k, v: data.v, ...Object.fromEntries(own.reads.map((name) => [name, data[name]])) };
     const runs = [() => own.forward.run(given), () => own.both.run({ ...given, g: data.g })] as const;
-    check(variant, SIZES, data, (await runs[1]()).out as ArrayLike<number>);
-    const found = present([await torchAttention(variant, SIZES, args.threads, args.peers)], (text) => notes.push(text));
+    check(variant, sizes, data, (await runs[1]()).out as ArrayLike<number>);
+    const found = present([await torchAttention(variant, sizes, args.threads, args.peers)], (text) => notes.push(text));
     try {
       const [torch] = found;
-      if (torch) systems.push(`${torch.contestant.name}, ${variant}: forward ${torch.forward}, forward and backward ${torch.both}`);
+      if (torch) systems.push(`${torch.contestant.name}, ${title}: forward ${torch.forward}, forward and backward ${torch.both}`);
       for (const [pass, name] of PASSES.entries()) {
         const mine = ours(
           "",
@@ -84,18 +100,16 @@ export async function attention({ args, progress }: Context): Promise<Outcome> {
           const { medians, all: each } = measured.get(c) as Showing;
           return { medians: medians.map((x) => x * 1e3), all: each.map((x) => x * 1e3) };
         };
-        const bar = pass === 1 && args.threads === 2 ? { on: "ratio" as const, limit: Number((1 / BAR[variant]).toFixed(3)) } : undefined;
+        const bar = wanted && pass === 1 && args.threads === 2 ? { on: "ratio" as const, limit: Number((1 / wanted).toFixed(3)) } : undefined;
         const theirs = torch ? ms(torch.contestant) : null;
-        rows.push(
-          row({ part: "attention", what: `${variant}, ${name}`, unit: "ms", better: "less", ours: ms(mine), against: "PyTorch", theirs, bar }),
-        );
+        rows.push(row({ part: "attention", what: `${title}, ${name}`, unit: "ms", better: "less", ours: ms(mine), against: "PyTorch", theirs, bar }));
       }
     } finally {
       for (const t of found) t.contestant.close();
     }
   }
   notes.push(
-    `attention: batch 1, ${SIZES.head} heads, ${SIZES.time} queries and keys, width ${SIZES.dim}; window ${SIZES.window}, cap ${CAP}, 8 documents`,
+    `attention: batch 1, ${SIZES.head} heads, ${SIZES.time} queries and keys, width ${SIZES.dim}; window ${SIZES.window}, cap ${CAP}, 8 documents; the long window: ${LONG.head} heads, ${LONG.time} queries and keys; other widths: as many heads as keep width · heads`,
   );
   return { rows, systems: [...new Set(systems)], notes };
 }
