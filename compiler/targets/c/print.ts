@@ -7,6 +7,7 @@ import { labelWords } from "../../../dsl/random.js";
 import { exprsOf, type Instruction, type Kernel, type Place, type Stmt, statements, THREADS } from "../../loop/ir.js";
 import { ceilDiv, type Interval, interval, linear, namesOf, offset, sub, termsOf } from "../../loop/terms.js";
 import { type Buffer, type Expr, elements, partsOf, type Type } from "../../lower/expr.js";
+import { freeOf, type Paired, pairedLoop } from "./paired.js";
 import { prelude } from "./prelude.js";
 import { type Form, spelling } from "./spelling.js";
 import { bytesOf, cType, type Storage, storageOf } from "./storage.js";
@@ -430,8 +431,10 @@ class Printer {
     const plain = (head: string) =>
       this.#inBlock(`${head}for (int32_t ${v} = ${start}; ${v} < ${end}; ${v} += ${s.step}) {`, () => this.#body(s.body));
     switch (s.bind) {
-      case "serial":
-        return plain("");
+      case "serial": {
+        const paired = this.#vector === undefined ? pairedLoop(s) : undefined;
+        return paired ? this.#pairedLoop(s, paired, v, start, end) : plain("");
+      }
       case "unroll":
         return plain('_Pragma("GCC unroll 8") ');
       case "workgroup":
@@ -468,19 +471,7 @@ class Printer {
     const trip = sub(s.to, s.from);
     const length = linear(trip);
     const count = length.of.size === 0 ? length.constant : undefined;
-    const body = (width?: Width) => () => {
-      if (width) {
-        this.#vector = s.v;
-        this.#width = width;
-        this.#varying = new Map();
-      }
-      this.#body(s.body);
-      if (width) {
-        this.#vector = undefined;
-        this.#varying = new Map();
-        this.#vectors.clear();
-      }
-    };
+    const body = (width?: Width) => () => (width ? this.#as(width, s.v, () => this.#body(s.body)) : this.#body(s.body));
     if (count !== undefined && count < 8) return this.#inBlock(`for (int32_t ${v} = ${start}; ${v} < ${end}; ${v}++) {`, body());
     this.#inBlock("{", () => {
       this.#line(`int32_t ${v} = ${start};`);
@@ -492,6 +483,55 @@ class Printer {
       if (count !== undefined && count % 16 >= 8) loop("8", "8");
       if (count === undefined || count % 8 !== 0) this.#inBlock(`for (; ${v} < ${last}; ${v}++) {`, body());
     });
+  }
+  /** The elements W at a time, the chains eight at a time (paired.ts); then what is left in blocks of eight. */
+  #pairedLoop(s: Stmt & { s: "for" }, { lanes, chains }: Paired, v: string, start: string, end: string) {
+    const lane = this.naming(lanes.v);
+    this.#ranges.set(lanes.v, { lo: 0, hi: 15 });
+    this.#hold(lanes.v, "int", false, false);
+    this.#inBlock("{", () => {
+      this.#line(`int32_t ${v} = ${start};`);
+      this.#inBlock(`for (; ${v} + WIDTH <= ${end}; ${v} += WIDTH) {`, () => {
+        this.#line(`const int32_t ${lane} = 0;`);
+        this.#as("W", lanes.v, () => {
+          for (const x of lanes.body) {
+            if (x.s === "store" && chains.has(x)) this.#takeIn(x);
+            else this.#stmt(x);
+          }
+        });
+      });
+      const trip = linear(sub(s.to, s.from));
+      if (trip.of.size > 0 || trip.constant % 16 !== 0) this.#inBlock(`for (; ${v} < ${end}; ${v} += ${s.step}) {`, () => this.#body(s.body));
+    });
+  }
+  /** chain = call(…): its other arguments are vectors of W, of which it takes one half after the other. */
+  #takeIn(x: Extract<Stmt, { s: "store" }>) {
+    const call = x.value as Extract<Expr, { kind: "call" }>; // pairedLoop has seen to it
+    const free = freeOf(x);
+    const names = free.map(() => this.naming(`h${this.#fresh++}_`));
+    free.forEach((e, i) => {
+      this.#line(`const f32xW ${names[i]} = ${this.#expr(e, vector)};`);
+    });
+    const chain = this.#buffer(x.buffer);
+    const half = (part: string) => {
+      const args = call.args.map((a) => {
+        const i = free.indexOf(a);
+        return i < 0 ? `ld_f32_8(${chain})` : `${part}(${names[i]})`;
+      });
+      return `st_f32_8(${chain}, ${spelling[call.prim]({ suffix: "8", of: "real" }, ...args)});`;
+    };
+    this.#line(half("lower"));
+    this.#line(`UPPER(${half("upper")})`);
+  }
+  /** Prints as the body of a vector loop of this width. */
+  #as(width: Width, variable: string, print: () => void) {
+    this.#vector = variable;
+    this.#width = width;
+    this.#varying = new Map();
+    print();
+    this.#vector = undefined;
+    this.#varying = new Map();
+    this.#vectors.clear();
   }
   /** Control flow must be the same in all lanes, and nothing inside may be divided again. */
   #vectorisable(s: Stmt & { s: "for" }): boolean {

@@ -62,6 +62,9 @@ static const i32xW lane_numbersW = {${lanes(16, "#")}};
 #define to_fW(x) __builtin_convertvector(x, f32xW)
 #define loW(x) __builtin_shufflevector(x, x, ${lanes(8, "#")})
 #define hiW(x) __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15)
+#define lower(x) loW(x)
+#define upper(x) hiW(x)
+#define UPPER(...) __VA_ARGS__
 #define joinW(a, b) __builtin_shufflevector(a, b, ${lanes(16, "#")})
 ${compare
   .map(
@@ -97,6 +100,8 @@ typedef i32x8 i32xW;
 typedef u32x8 u32xW;
 typedef i64x8 i64xW;
 typedef b8 bW;
+#define lower(x) (x)
+#define UPPER(...)
 ${aliases
   .filter((n) => n)
   .map((n) => `#define ${n}W ${n}8`)
