@@ -17,6 +17,7 @@ import { intoState } from "./into-state.js";
 import { iadd } from "./ints.js";
 import { foldWhereWritten } from "./kept.js";
 import { type Layouts, layouts } from "./layout.js";
+import { divideLongSums } from "./long-sums.js";
 import { materialise, pinnedValues, type Tiled, usersOf } from "./materialise.js";
 import { conflicts, type Touched, touched } from "./memory.js";
 import { fuseMirrored } from "./mirror.js";
@@ -229,7 +230,12 @@ class Lowering {
     const used = usedIn(out.steps);
     const kept = [...this.#buffers.filter((b) => !out.gone.has(b) || used.has(b)), ...[...made].filter((b) => used.has(b))];
     this.#buffers.splice(0, this.#buffers.length, ...kept);
-    return { ...out, inBlocks: ofRows };
+    const divided = divideLongSums(
+      out.steps,
+      (name) => this.#unique(name),
+      (b) => this.#buffers.push(b),
+    );
+    return { ...out, steps: divided, inBlocks: ofRows };
   }
 
   // ── memory ─────────────────────────────────────────────────────────────────────────────────────────
