@@ -308,7 +308,9 @@ class Printer {
         if (!this.#contiguous(e)) return perLane();
         const whole = `ld_${storage}_${w}(${this.#address(e, one)})`;
         if (!e.inside) return whole;
-        if (!this.#varies(e.inside)) return `(${this.#expr(e.inside, one)} ? ${whole} : (${this.#type(e.type)}){})`;
+        // Conditions may be a mask's bits, a scalar to C, which takes no empty initializer.
+        const zero = `(${this.#type(e.type)})${e.type === "bool" ? "{0}" : "{}"}`;
+        if (!this.#varies(e.inside)) return `(${this.#expr(e.inside, one)} ? ${whole} : ${zero})`;
         const guard = this.naming(`g${this.#fresh++}_`);
         const each = `ld_${storage}_1(${this.#address(e, lane)})`;
         const lanes = this.#lanes(e.type, false, `${this.#laneOf(guard, "bool")} ? ${each} : 0`);
