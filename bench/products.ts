@@ -40,16 +40,16 @@ export function shapesOf(own: Pick<MeasuredStep, "weights"> & { readonly program
 /** `blocks.*.attention.wq` → `wq`. */
 const last = (path: string) => path.split(".").at(-1) ?? path;
 /** `wq forward`, `wq dX`, or `wq dW`. */
-function roleOf(p: PlanProduct, weights: ReadonlyMap<unknown, string>): string {
+function roleOf(p: PlanProduct, weights: ReadonlyMap<ProductSide["buffer"], string>): string {
   const weight = [p.a, p.b].find((s) => weights.has(s.buffer));
   if (!weight) {
-    const own = new Set(p.c.axes);
-    const size = (s: ProductSide) => p.axes.filter((a) => s.order.includes(a.name)).reduce((n, a) => n * a.size, 1);
+    const size = p.axes.filter((a) => p.c.order.includes(a.name)).reduce((n, a) => n * a.size, 1);
+    // A gradient lies as its weight does: down's [ff, model] is not gate's [model, ff].
     const alike = [...weights].flatMap(([buffer, path]) => {
-      const { axes } = buffer as ProductSide["buffer"];
+      const { axes } = buffer;
       const elements = axes.reduce((n, a) => n * Number(a.extent), 1);
-      const names = axes.map((a) => a.name);
-      return [...own].every((a) => names.includes(a)) && elements === p.calls * size(p.c) ? [last(path)] : [];
+      const own = axes.map((a) => a.name).filter((a) => p.c.axes.includes(a));
+      return own.join() === p.c.axes.join() && elements % size === 0 ? [last(path)] : [];
     });
     return alike.length > 0 ? `${alike.join("/")} dW` : `${p.nest} dW`;
   }
