@@ -55,7 +55,15 @@ describe("arguments", () => {
   const read = (line: string) => readArguments(line.split(" ").filter(Boolean));
   test("everything by default, and what was asked for", () => {
     expect(read("")).toMatchObject(
-      right({ parts: ["gemm", "attention", "step", "memory", "compile"], profile: false, sizes: null, pairs: null, json: false, save: false, peers: null }),
+      right({
+        parts: ["gemm", "attention", "step", "memory", "compile"],
+        profile: false,
+        sizes: null,
+        pairs: null,
+        json: false,
+        save: false,
+        peers: null,
+      }),
     );
     expect(read("all")).toEqual(read(""));
     expect(read("step --size small --pairs 4 --threads 3 --tune --json --peers /x")).toEqual(
