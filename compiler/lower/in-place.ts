@@ -3,12 +3,14 @@
 // whoever reads it reads there.
 import { type Buffer, type Expr, load } from "./expr.js";
 import { substituted } from "./ints.js";
-import { loadsOf } from "./memory.js";
+import { loadsOf, storesOf } from "./memory.js";
 import type { Nest, Step, Store } from "./nest.js";
 import { remade } from "./remake.js";
 import { type List, Uses } from "./uses.js";
 
 type MapNest = Extract<Nest, { form: "map" }>;
+type RowNest = Extract<Nest, { form: "row" }>;
+type Load = Extract<Expr, { kind: "load" }>;
 interface Home {
   readonly buffer: Buffer;
   /** Before the value's own indices. */
@@ -20,27 +22,65 @@ export function inPlace(steps: readonly Step[]): readonly Step[] {
   const uses = new Uses(steps);
   for (const l of uses.lists) {
     if (l.loop?.blocks) continue;
-    for (const s of l.steps) if (s.step === "nest" && s.nest.form === "map") choose(s.nest, l, uses, homes);
+    for (const s of l.steps) {
+      if (s.step !== "nest") continue;
+      if (s.nest.form === "map") choose(s.nest, s.nest, [], l, uses, homes);
+      else if (s.nest.form === "row") lastStage(s.nest, l, uses, homes);
+    }
   }
   return homes.size === 0 ? steps : moved(steps, homes);
 }
 
-/** A home taken in this pass has another life than `uses` knows: neither is a home itself, nor looks for one. */
-function choose(n: MapNest, l: List, uses: Uses, homes: Map<Buffer, Home>): void {
+/** What the last stage of a row stores may lie where earlier stages of the same row have read: the gradient of logits in the
+ *  logits' memory. */
+function lastStage(n: RowNest, l: List, uses: Uses, homes: Map<Buffer, Home>): void {
+  const last = n.stages.at(-1);
+  if (last?.stage !== "map" || last.axes.length === 0) return;
+  const rows = new Set(n.rows.map((a) => a.v));
+  const earlier = loadsOf(
+    n.stages
+      .slice(0, -1)
+      .flatMap((s) => [...(s.stage === "map" ? [] : s.elements), ...(s.stage === "fold" ? [] : s.stores.flatMap((x) => [...x.index, x.value]))]),
+  );
+  // Of another row, or through other variables at a row's place: the whole row is not its own.
+  const foreign = (x: Load, index: readonly Expr[]) =>
+    x.inside !== null || x.index.length !== index.length || index.some((e, i) => e.kind === "var" && rows.has(e.name) && x.index[i] !== e);
+  choose(
+    { axes: [...n.rows, ...last.axes], stores: last.stores },
+    n,
+    [(a, index) => earlier.every((x) => x.buffer !== a || !foreign(x, index))],
+    l,
+    uses,
+    homes,
+  );
+}
+
+/** A home taken in this pass has another life than `uses` knows: neither is a home itself, nor looks for one. `holds`: what must
+ *  be true of a home beside, and of the indices there. */
+function choose(
+  n: Pick<MapNest, "axes" | "stores">,
+  nest: Nest,
+  holds: readonly ((home: Buffer, index: readonly Expr[]) => boolean)[],
+  l: List,
+  uses: Uses,
+  homes: Map<Buffer, Home>,
+): void {
   const involved = new Set([...homes.keys(), ...[...homes.values()].map((h) => h.buffer)]);
   const vars = new Set(n.axes.map((a) => a.v));
   const loads = loadsOf(n.stores.flatMap((s) => [...s.index, s.value]));
   const candidates = [...new Set(loads.map((x) => x.buffer))];
   for (const s of n.stores) {
     const b = s.buffer;
-    if (b.role !== "temp" || involved.has(b) || !everyIndexOnce(s, n, vars) || !ownOf(b, n, l, uses)) continue;
+    if (b.role !== "temp" || involved.has(b) || !everyIndexOnce(s, n, vars) || !ownOf(b, nest, l, uses)) continue;
     const home = candidates
-      .filter((a) => a !== b && !involved.has(a) && a.dtype === b.dtype && lastHere(a, n, l, uses))
+      .filter((a) => a !== b && !involved.has(a) && a.dtype === b.dtype && lastHere(a, nest, l, uses))
       .flatMap((a): readonly Home[] => {
         const own = loads.filter((x) => x.buffer === a);
         const lead = leadOf(a, s, l, uses);
         if (!lead) return [];
-        return own.every((x) => x.inside === null && sameIndex(x.index, [...lead, ...s.index])) ? [{ buffer: a, lead }] : [];
+        const index = [...lead, ...s.index];
+        const same = own.every((x) => x.inside === null && sameIndex(x.index, index));
+        return same && holds.every((h) => h(a, index)) ? [{ buffer: a, lead }] : [];
       })[0];
     if (!home) continue;
     homes.set(b, home);
@@ -48,15 +88,15 @@ function choose(n: MapNest, l: List, uses: Uses, homes: Map<Buffer, Home>): void
   }
 }
 /** Is each element written once, and does the nest run over all of them? */
-const everyIndexOnce = (s: Store, n: MapNest, vars: ReadonlySet<string>): boolean => {
+const everyIndexOnce = (s: Store, n: Pick<MapNest, "axes">, vars: ReadonlySet<string>): boolean => {
   const names = s.index.map((e) => (e.kind === "var" ? e.name : ""));
   return names.length === n.axes.length && new Set(names).size === names.length && names.every((v) => vars.has(v));
 };
 /** The nest alone writes it, and nothing outside the list's turn sees it. */
-const ownOf = (b: Buffer, n: MapNest, l: List, uses: Uses): boolean =>
+const ownOf = (b: Buffer, n: Nest, l: List, uses: Uses): boolean =>
   uses.of(b).every((u) => (u.nest === n ? u.writes && !u.reads : !u.writes && u.at > (uses.at(n) as number) && u.at <= l.last)) &&
-  n.stores.filter((s) => s.buffer === b).length === 1;
-const lastHere = (a: Buffer, n: MapNest, l: List, uses: Uses): boolean => {
+  storesOf(n).filter((s) => s.buffer === b).length === 1;
+const lastHere = (a: Buffer, n: Nest, l: List, uses: Uses): boolean => {
   if (!uses.endsIn(a, l)) return false;
   const inside = uses.within(a, l);
   const last = inside.at(-1);

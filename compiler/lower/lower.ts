@@ -9,7 +9,7 @@ import { placeTemporaries } from "./arena.js";
 import { inBlocks } from "./blocks.js";
 import { early } from "./early.js";
 import { finishProducts } from "./epilogues.js";
-import { type Buffer, buffer, extentVar, int, variable } from "./expr.js";
+import { type Buffer, buffer, elements, extentVar, int, maxOf, variable } from "./expr.js";
 import { finished } from "./finish.js";
 import { fuseMaps, fuseUpdates } from "./fuse.js";
 import { inPlace } from "./in-place.js";
@@ -18,7 +18,7 @@ import { iadd } from "./ints.js";
 import { foldWhereWritten } from "./kept.js";
 import { type Layouts, layouts } from "./layout.js";
 import { divideLongSums } from "./long-sums.js";
-import { materialise, pinnedValues, type Tiled, usersOf } from "./materialise.js";
+import { FEW, materialise, pinnedValues, type Tiled, usersOf } from "./materialise.js";
 import { conflicts, type Touched, touched } from "./memory.js";
 import { fuseMirrored } from "./mirror.js";
 import type { Nest, Step } from "./nest.js";
@@ -389,14 +389,20 @@ function group(items: readonly (Nest | Step)[]): Step[] {
   flush();
   return out;
 }
-/** Kernels of tiles stand as early as what they read allows: those of one layer then wait for each other nowhere. */
+/** Kernels of tiles stand as early as what they read allows: those of one layer then wait for each other nowhere. So does
+ *  what chooses a few elements of a large value, which may be overwritten then. */
 function gathered(nests: readonly Nest[]): readonly Nest[] {
   const out: { readonly nest: Nest; readonly io: Touched }[] = [];
   for (const nest of nests) {
     const io = touched(nest);
     let at = out.length;
-    if (nest.form === "tiles") while (at > 0 && !conflicts((out[at - 1] as (typeof out)[number]).io, io)) at--;
+    if (nest.form === "tiles" || choosesFew(nest)) while (at > 0 && !conflicts((out[at - 1] as (typeof out)[number]).io, io)) at--;
     out.splice(at, 0, { nest, io });
   }
   return out.map((x) => x.nest);
+}
+function choosesFew(n: Nest): boolean {
+  if (n.form !== "map") return false;
+  const size = n.axes.reduce((p, a) => p * maxOf(a.extent), 1);
+  return [...touched(n).reads].some((b) => b.role === "temp" && elements(b) >= FEW * size);
 }

@@ -44,7 +44,7 @@ const LOAD = 4;
 const STORE = 6;
 const PACKING = 3;
 /** Times that a value is as large as what is chosen from it. */
-const FEW = 64;
+export const FEW = 64;
 /** Terms that a kernel may hold before a value inside it is stored after all. */
 const LARGEST = 300;
 
