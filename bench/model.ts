@@ -2,7 +2,6 @@
 // the same constants, mean cross-entropy, f32), and matrix products over state that stays on the device.
 import {
   type AnyTensor,
-  compileIn,
   crossEntropy,
   dot,
   each,
@@ -10,6 +9,7 @@ import {
   grad,
   type Init,
   input,
+  inputLeaves,
   map,
   mean,
   model,
@@ -116,7 +116,8 @@ export async function openProduct(session: Session, shape: Pick<Shape, "axes" | 
     profile: true,
   });
 }
-/** Attention, and the gradients of Σ out·g: with tensors that are given, and results that are handed out, at each run. */
+/** Attention, and the gradients of Σ out·g: of tensors that are given at each run. Results stay on the device, as state, where
+ *  `read` finds them. */
 export async function openAttention(session: Session, variant: AttentionVariant, s: AttentionSizes & { readonly cap: number }) {
   const { head, time, dim } = s;
   const qkv = { q: input({ head, query: time, dim }), k: input({ head, key: time, dim }), v: input({ head, key: time, value: dim }) };
@@ -133,10 +134,29 @@ export async function openAttention(session: Session, variant: AttentionVariant,
   const out = forms[variant]();
   const d = grad(sum(mul(out, g), "head", "query", "value"), qkv);
   const given = { ...qkv, ...Object.fromEntries(reads.map((name) => [name, more[name]])) };
+  const places = model(
+    {
+      out: weight({ head }, { query: time, value: dim }, { fill: 0 }),
+      dq: weight({ head }, { query: time, dim }, { fill: 0 }),
+      dk: weight({ head }, { key: time, dim }, { fill: 0 }),
+      dv: weight({ head }, { key: time, value: dim }, { fill: 0 }),
+    },
+    {},
+    ({ out }) => out,
+  ).params;
+  await session.initialise(Object.values(places).map(leafOf), 1);
+  const program = (name: string, inputs: Readonly<Record<string, AnyTensor>>, results: Readonly<Record<string, AnyTensor>>) =>
+    session.program({
+      name,
+      inputs: inputLeaves(inputs),
+      outputs: {},
+      updates: Object.entries(results).map(([to, value]) => ({ leaf: leafOf(places[to as keyof typeof places]), value: nodeOf(value) })),
+    });
   return {
     reads,
-    forward: await compileIn(session, given, { out }),
-    both: await compileIn(session, { ...given, g }, { out, dq: d.q, dk: d.k, dv: d.v }),
+    forward: await program("attention", given, { out }),
+    both: await program("attention_and_gradients", { ...given, g }, { out, dq: d.q, dk: d.k, dv: d.v }),
+    read: (name: keyof typeof places) => session.read(leafOf(places[name]).name),
   };
 }
 /** One addition: what a run costs beside its kernels. */
