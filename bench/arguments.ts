@@ -45,7 +45,7 @@ export const HELP = `npm run bench -- [gemm|attention|step|memory|compile|all|qu
   profile   our own step, kernel by kernel, with a roofline picture
 
   --size ${SIZES.join("|")}|all
-                            the decoder, or several: tiny,small (default tiny; gemm: tiny,small,base)
+                            the decoder, or several: tiny,small (default tiny; gemm: tiny,small,base; memory: small; precision: micro)
   --pairs N                 rounds in which each system runs once (default 7; compile, memory: 3; quack: 40)
   --tune                    ours measures its kernels first (gemm, attention, step, quack, profile), and uses what it found before
   --threads N               of every system (default 2, or 1 on a single core)
@@ -55,6 +55,8 @@ export const HELP = `npm run bench -- [gemm|attention|step|memory|compile|all|qu
   --plot FILE               profile: the picture as SVG (with --save: bench/roofline-SIZE.svg unless said)
 `;
 
+/** Of every system, unless --threads says: two, or the one core there is. */
+export const USUAL_THREADS = Math.min(2, availableParallelism());
 const whole = (text: string, least: number, most: number): number | null =>
   /^\d{1,6}$/.test(text) && Number(text) >= least && Number(text) <= most ? Number(text) : null;
 
@@ -93,7 +95,7 @@ export function readArguments(argv: readonly string[]): Either<string, Arguments
     if (isLeft(sizes)) return left(`--size ${values.size}: ${SIZES.join(", ")} are the sizes, "${sizes.left}" is none`);
     const pairs = values.pairs === undefined ? null : whole(values.pairs, 1, 1000);
     if (values.pairs !== undefined && pairs === null) return left(`--pairs ${values.pairs}: a number from 1 to 1000 is wanted`);
-    const threads = values.threads === undefined ? Math.min(2, availableParallelism()) : whole(values.threads, 1, 1024);
+    const threads = values.threads === undefined ? USUAL_THREADS : whole(values.threads, 1, 1024);
     if (threads === null) return left(`--threads ${values.threads}: a number from 1 to 1024 is wanted`);
     if (values.plot !== undefined && !profile) return left("--plot draws a profile: give it with profile");
     if (values.plot !== undefined && (sizes.right?.length ?? 1) > 1) return left("--plot is one file: give one --size");

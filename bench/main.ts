@@ -2,7 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isLeft } from "fp-ts/lib/Either.js";
-import { type Arguments, HELP, type Part, readArguments, type Size } from "./arguments.js";
+import { type Arguments, HELP, type Part, readArguments, type Size, USUAL_THREADS } from "./arguments.js";
 import { attention } from "./attention.js";
 import { compile } from "./compile.js";
 import { gemm } from "./gemm.js";
@@ -51,13 +51,13 @@ async function outcomesOf({ run, sizes, usual }: Running, args: Arguments, progr
 /** What was asked for, as a section's heading: figures of other sizes, rounds and threads stand beside each other. */
 function commandOf(args: Arguments): string {
   const one = args.profile ? profiling : args.parts.length === 1 ? parts[args.parts[0] as Part] : null;
-  const sizes = args.sizes ?? (one?.sizes === "each" || one === null ? ["tiny"] : null);
+  const sizes = args.sizes ?? (one === null || one.sizes === "none" ? null : one.usual);
   return [
     "npm run bench --",
     args.profile ? "profile" : args.parts.length === 1 ? args.parts[0] : "all",
     ...(sizes === null ? [] : [`--size ${sizes.join(",")}`]),
     ...(args.pairs === null ? [] : [`--pairs ${args.pairs}`]),
-    ...(args.threads === 2 ? [] : [`--threads ${args.threads}`]),
+    ...(args.threads === USUAL_THREADS ? [] : [`--threads ${args.threads}`]),
     ...(args.tune ? ["--tune"] : []),
   ].join(" ");
 }

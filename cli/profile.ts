@@ -1,5 +1,5 @@
 // `mallard profile`: where the time of a training step, or of an expression in a file, goes: kernel by kernel, each named by
-// the author's expression that it computes, with its share of what this machine can do. With --scaling nothing is run: the
+// the author's expression that it computes, with its share of what this machine can do. With --scaling no step is run: the
 // work of each kernel is divided among 1 … 64 threads on paper.
 import { availableParallelism } from "node:os";
 import { type Command, Option } from "commander";
@@ -50,6 +50,7 @@ import { built } from "./print-kernels.js";
 import { noProgram, subject } from "./subject.js";
 import { didYouMean } from "./suggest.js";
 import { type Column, table } from "./table.js";
+import { storageFault } from "./train-options.js";
 import { choice, integer, precision } from "./values.js";
 
 interface Flags {
@@ -95,7 +96,7 @@ export function addProfile(program: Command, exit: (code: number) => void): void
       ),
     )
     .addOption(new Option("--top <n>", "kernels shown; 0 for all").argParser(integer(0, 10_000)).default(25))
-    .addOption(new Option("--scaling", "instead: how the work divides among 1 to 64 threads, counted; nothing is run").default(false, "off"))
+    .addOption(new Option("--scaling", "instead: how the work divides among 1 to 64 threads, counted; no step is run").default(false, "off"))
     .addOption(new Option("--json", "the profile as JSON on stdout").default(false, "off"))
     .addHelpText(
       "after",
@@ -120,7 +121,10 @@ async function run(what: string, flags: Flags, command: Command): Promise<number
     const measured = await asked.right(session);
     if (isLeft(measured)) return report(measured.left, flags.json);
     const { program, profile } = measured.right;
-    if (flags.scaling && program.plan) return showScaling(what, scalingOf(program.plan, SCALES), flags);
+    if (flags.scaling) {
+      if (!program.plan) throw new Error(`${what} has no plan to count`); // the native device keeps one
+      return showScaling(what, scalingOf(program.plan, SCALES), flags);
+    }
     const roofs = await measureRoofs(threads);
     if (isLeft(roofs)) return report({ kind: "device", message: roofs.left.message, hint: "see mallard doctor" }, flags.json);
     return showProfile(what, await profile(), roofs.right, flags);
@@ -147,6 +151,9 @@ function requestOf(what: string, flags: Flags, given: (option: string) => boolea
     return size
       ? problem("usage", `--${idle} is for an expression in a file, and ${what} is a model`, `give FILE#export, or leave --${idle} out`)
       : problem("usage", `--${idle} is for a model, and ${what} is an expression`, `give one of ${SIZES.join(", ")}, or leave --${idle} out`);
+  if (flags.scaling && given("runs")) return problem("usage", "--runs is for measured runs, and --scaling counts", "leave --runs out");
+  const unstorable = size ? storageFault(flags.precision, flags.optimizer) : null;
+  if (unstorable) return problem("usage", ...unstorable);
   return right(size ? (session) => ofModel(session, size, flags) : (session) => ofExpression(session, what, flags));
 }
 

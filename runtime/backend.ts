@@ -12,7 +12,7 @@ import type { Step } from "../compiler/lower/nest.js";
 import { type Graph, runGraphPasses } from "../compiler/pipeline.js";
 import type { Plan } from "../compiler/plan.js";
 import { cast, showShape } from "../dsl/build.js";
-import { isFloat } from "../dsl/derivative/terms.js";
+import { isFloat, ordered } from "../dsl/derivative/terms.js";
 import { MallardError } from "../dsl/errors.js";
 import type { Storage } from "../dsl/model.js";
 import { type DType, type Leaf, type Node, UpTo } from "../dsl/node.js";
@@ -249,12 +249,14 @@ export const oracleBackend = (): Backend => ({
     if (isLeft(p)) return p;
     const { program, graph, state } = p.right;
     const extents = upTos([...graph.roots, ...Object.values(program.inputs)]);
+    // New state lies as its leaf does, whatever the order of the value's axes.
+    const roots = [...graph.roots.slice(0, Object.keys(program.outputs).length), ...program.updates.map((u) => ordered(u.value, u.leaf.axes))];
     /** For the extents of the last run. */
     let last: { readonly sizes: string; readonly values: ReturnType<typeof evaluator> } | undefined;
     const evaluate = (env: ReadonlyMap<Leaf, Float64Array>, given: ReadonlyMap<number, number>) => {
       const sizes = extents.map((e) => given.get(e.id)).join();
       if (last?.sizes !== sizes)
-        last = { sizes, values: evaluator(graph.roots, new Map(extents.map((e) => [e, given.get(e.id) as number])), graph.originals) };
+        last = { sizes, values: evaluator(roots, new Map(extents.map((e) => [e, given.get(e.id) as number])), graph.originals) };
       return last.values(env);
     };
     const executable: Executable = {

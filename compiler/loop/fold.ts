@@ -9,12 +9,13 @@
 // vectorised), or in eight values of an iteration (`values`: vectors run along another axis).
 import type { DType } from "../../dsl/node.js";
 import { apply, type Expr, int, load, local, num, variable } from "../lower/expr.js";
-import type { Monoid } from "../lower/nest.js";
+import { CHUNK, type Monoid } from "../lower/nest.js";
 import { allocS, ifS, letS, loop, type Stmt, setS, storeS, tile, varS } from "./ir.js";
 import { count, freshName, indexed, type Span, unflatten } from "./spans.js";
 import { add, asReal, imin, imod, rename, sub } from "./terms.js";
 
-export const CHUNK = 256;
+export { CHUNK };
+
 const CHAINS = 8;
 
 const dtypeOf = (e: Expr): DType => (e.type === "real" ? "f32" : e.type === "int" ? "i32" : "bool");

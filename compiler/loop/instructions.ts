@@ -5,6 +5,11 @@ import { type Instruction, ifS, letS, loop, type Place, type Stmt, setS, varS } 
 import { freshName } from "./spans.js";
 import { add, idiv, imod, mul } from "./terms.js";
 
+/** Rows of a panel of a block's A and columns of one of its B: whole register blocks of every target (12 × 32 with AVX-512, 6 × 16
+ *  with AVX). */
+export const PANEL_ROWS = 12;
+export const PANEL_COLUMNS = 16;
+
 type Meaning = (places: readonly Place[], ints: readonly Expr[]) => readonly Stmt[];
 
 /** The element `by` steps along the last axis from a place: rows of a tile and of an array alike are strides from it. */
@@ -23,8 +28,8 @@ const meanings: { readonly [I in Instruction]: Meaning } = {
     const term = (x: Expr, s: Expr | undefined) => mul(x, s as Expr);
     /** Index i in groups of n: strides inside a group, and from group to group. */
     const grouped = (i: Expr, n: number, inside: Expr, group: Expr | undefined) => add(mul(imod(i, int(n)), inside), term(idiv(i, int(n)), group));
-    const rowOf = grouped(variable(r), 12, as as Expr, ap);
-    const columnOf = grouped(variable(l), 16, int(1), bp);
+    const rowOf = grouped(variable(r), PANEL_ROWS, as as Expr, ap);
+    const columnOf = grouped(variable(l), PANEL_COLUMNS, int(1), bp);
     const step = apply("fma", "real", at(A, add(rowOf, term(variable(k), ak))), at(B, add(term(variable(k), bk), columnOf)), sum);
     const here = add(term(variable(r), cs), variable(l));
     const flag = more as Expr;

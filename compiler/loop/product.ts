@@ -8,14 +8,12 @@ import { apply, type Buffer, type Expr, int, load, variable } from "../lower/exp
 import { no, yes } from "../lower/ints.js";
 import type { Nest, Store } from "../lower/nest.js";
 import { CHUNK } from "./fold.js";
-import { useS } from "./instructions.js";
+import { PANEL_COLUMNS, PANEL_ROWS, useS } from "./instructions.js";
 import { allocS, fetchS, ifS, letS, loop, type Place, type Stmt, storeS, THREADS, tile } from "./ir.js";
+import { panelPacker } from "./packing.js";
 import { affinity, count, freshName, fuse, type Indexed, indexed, maxCount, type Span, spanOf, unflatten, uniform } from "./spans.js";
 import { add, ceilDiv, coefficient, idiv, imax, imin, imod, less, mul, namesOf, offset, rename, sub, termsOf } from "./terms.js";
 
-/** Rows of a panel of a, columns of a panel of b: whole register blocks of every target (12 × 32 with AVX-512, 6 × 16 with AVX). */
-export const ROWS = 12;
-export const COLUMNS = 16;
 /** Floats of a cache line. */
 const LINE = 16;
 /** What recipes choose (recipes/contraction.ts); none of it changes bits. */
@@ -53,7 +51,7 @@ export function productOf(nest: Nest & { form: "contract" }): Product {
   const [a, b] = fused.work.terms as readonly [Expr, Expr];
   const { stores } = fused.work;
   const contiguous = (spans: readonly Span[]) => Math.max(-Infinity, ...spans.map((s) => affinity(s.v, { terms: [], stores })));
-  const turn = contiguous(m) > contiguous(n) || (contiguous(m) === contiguous(n) && maxCount(n) < maxCount(m) && maxCount(n) < COLUMNS);
+  const turn = contiguous(m) > contiguous(n) || (contiguous(m) === contiguous(n) && maxCount(n) < maxCount(m) && maxCount(n) < PANEL_COLUMNS);
   const lastContiguous = (spans: readonly Span[]) => {
     const best = spans.reduce<Span | undefined>(
       (x, s) => (x && affinity(x.v, { terms: [], stores }) >= affinity(s.v, { terms: [], stores }) ? x : s),
@@ -77,7 +75,8 @@ export function plain(
   return r === undefined || d === undefined ? undefined : { buffer: e.buffer, index: e.index, row: r, k: d };
 }
 /** Two panels at a time, where their columns lie in one run of results. */
-export const columnsOf = (p: Product): ContractionSchedule["columns"] => (maxCount(p.n) <= COLUMNS || !uniform(p.n, 2 * COLUMNS) ? 16 : 32);
+export const columnsOf = (p: Product): ContractionSchedule["columns"] =>
+  maxCount(p.n) <= PANEL_COLUMNS || !uniform(p.n, 2 * PANEL_COLUMNS) ? 16 : 32;
 /** Are all terms of the sum one chunk of its tree? */
 const oneChunk = (p: Product): boolean => maxCount(p.k) <= CHUNK;
 /** The one store of the bare sum, contiguous along the last n span; or of what is there already plus the sum, where `onto`
@@ -136,21 +135,21 @@ export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stm
   };
   const x = Object.fromEntries(Object.entries(v).map(([key, n]) => [key, variable(n)])) as { readonly [P in keyof typeof v]: Expr };
   const { columns } = s;
-  const panels = s.columnBlock / COLUMNS;
+  const panels = s.columnBlock / PANEL_COLUMNS;
   const evenN = N.kind === "num" && N.value % columns === 0;
-  const wholePanels = N.kind === "num" && N.value % COLUMNS === 0;
+  const wholePanels = N.kind === "num" && N.value % PANEL_COLUMNS === 0;
 
   // b in panels: [panel][depth][16].
-  const packedB = tile("b_panel", "f32", panels, depthMax, COLUMNS);
+  const packedB = tile("b_panel", "f32", panels, depthMax, PANEL_COLUMNS);
   // a in panels: [panel][depth][12]; one row of padding, since transposition writes whole vectors.
-  const packedA = tile("a_panel", "f32", Math.ceil(s.rowBlock / ROWS), depthMax + 1, ROWS);
+  const packedA = tile("a_panel", "f32", Math.ceil(s.rowBlock / PANEL_ROWS), depthMax + 1, PANEL_ROWS);
   const wait = several && !s.cInPlace;
-  const sums = wait ? tile("sums", "f32", s.rowGroup, s.columnBlock) : tile("sums", "f32", several ? s.rowGroup : ROWS, columns);
+  const sums = wait ? tile("sums", "f32", s.rowGroup, s.columnBlock) : tile("sums", "f32", several ? s.rowGroup : PANEL_ROWS, columns);
   const sumsStride = wait ? s.columnBlock : columns;
   const sumAt = (r: Expr, c: Expr): readonly Expr[] => (several ? [sub(add(x.i, r), x.mg), wait ? add(sub(x.j, x.j0), c) : c] : [r, c]);
 
   const nAt = (lane: Expr) => indexed(p.n, x.j, lane, columns);
-  const mAt = (base: Expr, r: Expr) => indexed(p.m, base, r, ROWS);
+  const mAt = (base: Expr, r: Expr) => indexed(p.m, base, r, PANEL_ROWS);
   const scratch = tile("square", "f32", 8, 8);
 
   const packB = panelPacker({
@@ -158,11 +157,11 @@ export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stm
     across: p.n,
     k: p.k,
     base: x.j,
-    width: COLUMNS,
-    full: wholePanels ? undefined : apply("eq", "bool", x.width, int(COLUMNS)),
+    width: PANEL_COLUMNS,
+    full: wholePanels ? undefined : apply("eq", "bool", x.width, int(PANEL_COLUMNS)),
     have: x.width,
     target: (kk, lane) => ({ buffer: packedB, index: [x.panel, kk, lane] }),
-    stride: COLUMNS,
+    stride: PANEL_COLUMNS,
     k0: x.k0,
     depth: x.depth,
     square: scratch,
@@ -173,11 +172,11 @@ export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stm
     across: p.m,
     k: p.k,
     base: x.i,
-    width: ROWS,
-    full: apply("eq", "bool", x.rows, int(ROWS)),
+    width: PANEL_ROWS,
+    full: apply("eq", "bool", x.rows, int(PANEL_ROWS)),
     have: x.rows,
-    target: (kk, lane) => ({ buffer: packedA, index: [idiv(sub(x.i, x.i0), int(ROWS)), kk, lane] }),
-    stride: ROWS,
+    target: (kk, lane) => ({ buffer: packedA, index: [idiv(sub(x.i, x.i0), int(PANEL_ROWS)), kk, lane] }),
+    stride: PANEL_ROWS,
     k0: x.k0,
     depth: x.depth,
     square: scratch,
@@ -193,14 +192,14 @@ export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stm
     return { buffer: q.buffer, index: rename(q.index, to) };
   };
   const aPlace: Place =
-    s.aInPlace && plainA ? placeOf(plainA, p.m, x.i) : { buffer: packedA, index: [idiv(sub(x.i, x.i0), int(ROWS)), int(0), int(0)] };
-  const [as, ap, ak] = s.aInPlace && plainA ? [plainA.row, ROWS * plainA.row, plainA.k] : [1, (depthMax + 1) * ROWS, ROWS];
+    s.aInPlace && plainA ? placeOf(plainA, p.m, x.i) : { buffer: packedA, index: [idiv(sub(x.i, x.i0), int(PANEL_ROWS)), int(0), int(0)] };
+  const [as, ap, ak] = s.aInPlace && plainA ? [plainA.row, PANEL_ROWS * plainA.row, plainA.k] : [1, (depthMax + 1) * PANEL_ROWS, PANEL_ROWS];
   const bDirect = s.bInPlace && plainB ? placeOf(plainB, p.n, x.j) : undefined;
-  const packedPlace: BlockB = { place: { buffer: packedB, index: [x.panel, int(0), int(0)] }, k: COLUMNS, panel: depthMax * COLUMNS };
-  const ownB: BlockB = bDirect && plainB ? { place: bDirect, k: plainB.k, panel: COLUMNS } : packedPlace;
+  const packedPlace: BlockB = { place: { buffer: packedB, index: [x.panel, int(0), int(0)] }, k: PANEL_COLUMNS, panel: depthMax * PANEL_COLUMNS };
+  const ownB: BlockB = bDirect && plainB ? { place: bDirect, k: plainB.k, panel: PANEL_COLUMNS } : packedPlace;
   const later = several ? apply("gt", "bool", x.k0, int(0)) : int(0);
   // What a panel lacks is zeros, and room in `sums`.
-  const some = evenN ? int(columns) : wholePanels ? x.width : mul(ceilDiv(x.width, COLUMNS), int(COLUMNS));
+  const some = evenN ? int(columns) : wholePanels ? x.width : mul(ceilDiv(x.width, PANEL_COLUMNS), int(PANEL_COLUMNS));
   const use = (rows: Expr, b: BlockB, c: Place, cs: number, onto: Expr = later): Stmt =>
     useS("block", [aPlace, b.place, c], [rows, some, x.depth, int(as), int(ap), int(ak), int(b.k), int(b.panel), int(cs), onto]);
 
@@ -220,7 +219,8 @@ export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stm
     ];
   };
   const last = (body: readonly Stmt[]): readonly Stmt[] => (several ? [ifS(apply("ge", "bool", add(x.k0, x.depth), K), body)] : body);
-  const tiles = (body: readonly Stmt[]): Stmt => loop(v.i, x.i0, x.i1, [letS(v.rows, imin(int(ROWS), sub(x.i1, x.i))), ...body], "serial", ROWS);
+  const tiles = (body: readonly Stmt[]): Stmt =>
+    loop(v.i, x.i0, x.i1, [letS(v.rows, imin(int(PANEL_ROWS), sub(x.i1, x.i))), ...body], "serial", PANEL_ROWS);
   const width = evenN ? int(columns) : x.width;
   // What the epilogue reads in other memory comes while the block is multiplied: its rows are far apart, and it waits for each.
   const ahead = (): readonly Stmt[] => {
@@ -247,14 +247,14 @@ export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stm
     const onto = direct.onto === no ? later : direct.onto;
     return [letS(v.i, x.i0), ...here.lets, ...row.lets, use(sub(x.i1, x.i0), b, { buffer: direct.store.buffer, index }, direct.row, onto)];
   };
-  const isWhole = (w: Expr) => apply("eq", "bool", imod(w, int(COLUMNS)), int(0));
+  const isWhole = (w: Expr) => apply("eq", "bool", imod(w, int(PANEL_COLUMNS)), int(0));
   const blockLoops: Stmt = loop(
     v.j,
     x.j0,
     x.j1,
     [
       letS(v.width, evenN ? int(columns) : imin(int(columns), sub(x.j1, x.j))),
-      letS(v.panel, idiv(sub(x.j, x.j0), int(COLUMNS))),
+      letS(v.panel, idiv(sub(x.j, x.j0), int(PANEL_COLUMNS))),
       ...(wholePanels ? whole(ownB) : [ifS(isWhole(x.width), whole(ownB), [viaSums(packedPlace)])]),
     ],
     "serial",
@@ -268,12 +268,12 @@ export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stm
     x.j0,
     x.j1,
     [
-      letS(v.width, wholePanels ? int(COLUMNS) : imin(int(COLUMNS), sub(x.j1, x.j))),
-      letS(v.panel, idiv(sub(x.j, x.j0), int(COLUMNS))),
+      letS(v.width, wholePanels ? int(PANEL_COLUMNS) : imin(int(PANEL_COLUMNS), sub(x.j1, x.j))),
+      letS(v.panel, idiv(sub(x.j, x.j0), int(PANEL_COLUMNS))),
       ...(bDirect ? [ifS(beside, packB)] : packB),
     ],
     "serial",
-    COLUMNS,
+    PANEL_COLUMNS,
   );
   const packRows: readonly Stmt[] = s.aInPlace ? [] : [tiles(packA)];
 
@@ -301,7 +301,7 @@ export function blockedProduct(p: Product, s: ContractionSchedule): readonly Stm
     : [letS(v.mg, x.m0), letS(v.mgEnd, x.m1), columnBlocks];
 
   // Units of work are panels of the divided direction, over all batches: each thread takes a contiguous run.
-  const unit = s.divide === "rows" ? ROWS : columns;
+  const unit = s.divide === "rows" ? PANEL_ROWS : columns;
   const size = s.divide === "rows" ? M : N;
   const perBatch = ceilDiv(size, unit);
   const batches = count(p.batch);
@@ -363,105 +363,4 @@ function allocated(s: Stmt): ReadonlySet<Buffer> {
     if (t.s === "if") stack.push(...t.then, ...t.otherwise);
   }
   return out;
-}
-
-export interface Packing {
-  readonly value: Expr;
-  readonly across: readonly Span[];
-  readonly k: readonly Span[];
-  /** Flat index of the panel's first row or column, and how many it has (`full`: the condition that it has all). */
-  readonly base: Expr;
-  readonly width: number;
-  readonly have: Expr;
-  readonly full: Expr | undefined;
-  readonly target: (kk: Expr, lane: Expr) => Place;
-  readonly stride: number;
-  readonly k0: Expr;
-  readonly depth: Expr;
-  readonly square: Buffer;
-  /** Fill what a partial panel lacks with zeros. */
-  readonly pad: boolean;
-}
-/** Fills one panel [depth][width] from an operand, walking the operand in the direction in which it is contiguous. */
-export function panelPacker(p: Packing): readonly Stmt[] {
-  const at = p.value.kind === "load" ? p.value : undefined;
-  const work = { terms: [p.value], stores: [] };
-  const lastK = p.k.at(-1);
-  const lastX = p.across.at(-1);
-  const acrossScore = lastX ? affinity(lastX.v, work) : 0;
-  const kScore = lastK ? affinity(lastK.v, work) : 0;
-  const turned =
-    lastK !== undefined &&
-    lastK.max >= 8 &&
-    kScore > acrossScore &&
-    uniform(p.k, 8) &&
-    uniform(p.across, 8) &&
-    !(at && (at.buffer.dtype === "i32" || at.buffer.dtype === "bool"));
-  const edge = straight(p, p.have, p.pad ? p.width : undefined);
-  const whole = turned ? transposed(p) : straight(p, int(p.width), undefined);
-  return p.full ? [ifS(p.full, whole, edge)] : whole;
-}
-function straight(p: Packing, width: Expr, padTo: number | undefined): readonly Stmt[] {
-  const [kk, lane, rest] = [freshName("k"), freshName("lane"), freshName("lane")];
-  const x = indexed(p.across, p.base, variable(lane), p.width);
-  const k = indexed(p.k, add(p.k0, variable(kk)), int(0), 1 << 30);
-  const value = rename(rename([p.value], x.to), k.to)[0] as Expr;
-  const store = (at: Place, e: Expr) => storeS(at.buffer, at.index, e);
-  return [
-    ...x.lets,
-    loop(kk, int(0), p.depth, [
-      ...k.lets,
-      ...k.inner,
-      loop(lane, int(0), width, [...x.inner, store(p.target(variable(kk), variable(lane)), value)], "vector"),
-      ...(padTo === undefined
-        ? []
-        : [loop(rest, width, int(padTo), [store(p.target(variable(kk), variable(rest)), apply("toReal", "real", int(0)))])]),
-    ]),
-  ];
-}
-/** Squares of 8 × 8, read along k and turned. */
-function transposed(p: Packing): readonly Stmt[] {
-  const [kk, row, lane, tail, r2] = [freshName("k"), freshName("row"), freshName("lane"), freshName("k"), freshName("row")];
-  const whole = p.depth.kind === "num" && p.depth.value % 8 === 0 ? p.depth : sub(p.depth, imod(p.depth, int(8)));
-  const square = (start: Expr, n: number): Stmt => {
-    const x = indexed(p.across, p.base, add(variable(row), start), p.width);
-    const k = indexed(p.k, add(p.k0, variable(kk)), variable(lane), 8);
-    const value = rename(rename([p.value], x.to), k.to)[0] as Expr;
-    return loop(
-      kk,
-      int(0),
-      whole,
-      [
-        ...x.lets,
-        ...k.lets,
-        loop(
-          row,
-          int(0),
-          int(n),
-          [...x.inner, loop(lane, int(0), int(8), [...k.inner, storeS(p.square, [variable(row), variable(lane)], value)], "vector")],
-          "unroll",
-        ),
-        useS("transpose8", [{ buffer: p.square, index: [int(0), int(0)] }, p.target(variable(kk), start)], [int(p.stride)]),
-      ],
-      "serial",
-      8,
-    );
-  };
-  // Few squares across are written out, many are a loop. A square writes whole vectors: of a panel whose width is no multiple
-  // of eight the last writes into the next k's place, before the others write what belongs there.
-  const across = freshName("across");
-  const squares: readonly Stmt[] =
-    p.width % 8 === 0 && p.width > COLUMNS
-      ? [loop(across, int(0), int(p.width), [square(variable(across), 8)], "serial", 8)]
-      : Array.from({ length: Math.ceil(p.width / 8) }, (_, i) => square(int(8 * i), Math.min(8, p.width - 8 * i))).reverse();
-  if (p.depth.kind === "num" && p.depth.value % 8 === 0) return squares;
-  const x = indexed(p.across, p.base, variable(r2), p.width);
-  const k = indexed(p.k, add(p.k0, variable(tail)), int(0), 1 << 30);
-  const value = rename(rename([p.value], x.to), k.to)[0] as Expr;
-  const at = p.target(variable(tail), variable(r2));
-  return [
-    ...squares,
-    ...x.lets,
-    loop(tail, whole, p.depth, [...k.lets, ...k.inner, loop(r2, int(0), int(p.width), [...x.inner, storeS(at.buffer, at.index, value)])]),
-  ];
 }

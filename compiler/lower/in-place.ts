@@ -1,9 +1,10 @@
 // Results in place: a point-wise value takes the memory of one that is read for the last time where it is computed, index by
 // index: the gradient of what a loop has kept for every turn takes that turn's slice. The value's own buffer is gone then, and
 // whoever reads it reads there.
+import { walkOf } from "./barriers.js";
 import { type Buffer, type Expr, load } from "./expr.js";
 import { substituted } from "./ints.js";
-import { loadsOf, storesOf } from "./memory.js";
+import { bytesOf, loadsOf, storesOf, touched } from "./memory.js";
 import type { Nest, Step, Store } from "./nest.js";
 import { remade } from "./remake.js";
 import { type List, Uses } from "./uses.js";
@@ -17,23 +18,44 @@ interface Home {
   readonly lead: readonly Expr[];
 }
 
+/** Bytes. */
+const LITTLE = 4096;
+type Holds = (home: Buffer, index: readonly Expr[]) => boolean;
+
 export function inPlace(steps: readonly Step[]): readonly Step[] {
   const homes = new Map<Buffer, Home>();
   const uses = new Uses(steps);
+  const kernels = kernelsOf(steps);
+  // Nobody else reads a home in the kernel where it is overwritten: that would take a barrier, which little memory is not worth.
+  const apart =
+    (n: Nest): Holds =>
+    (home) =>
+      bytesOf(home) > LITTLE || uses.of(home).every((u) => u.nest === n || kernels.get(u.nest) !== kernels.get(n));
   for (const l of uses.lists) {
     if (l.loop?.blocks) continue;
     for (const s of l.steps) {
       if (s.step !== "nest") continue;
-      if (s.nest.form === "map") choose(s.nest, s.nest, [], l, uses, homes);
-      else if (s.nest.form === "row") lastStage(s.nest, l, uses, homes);
+      if (s.nest.form === "map") choose(s.nest, s.nest, [apart(s.nest)], l, uses, homes);
+      else if (s.nest.form === "row") lastStage(s.nest, apart(s.nest), l, uses, homes);
     }
   }
   return homes.size === 0 ? steps : moved(steps, homes);
 }
 
+/** The number of the kernel, the work between two barriers, that each nest is part of. */
+function kernelsOf(steps: readonly Step[]): ReadonlyMap<Nest, number> {
+  const out = new Map<Nest, number>();
+  let kernel = 0;
+  for (const e of walkOf({ steps, offsets: new Map() }, touched)) {
+    if (e.at === "nest") out.set(e.nest, kernel);
+    else kernel++;
+  }
+  return out;
+}
+
 /** What the last stage of a row stores may lie where earlier stages of the same row have read: the gradient of logits in the
  *  logits' memory. */
-function lastStage(n: RowNest, l: List, uses: Uses, homes: Map<Buffer, Home>): void {
+function lastStage(n: RowNest, apart: Holds, l: List, uses: Uses, homes: Map<Buffer, Home>): void {
   const last = n.stages.at(-1);
   if (last?.stage !== "map" || last.axes.length === 0) return;
   const rows = new Set(n.rows.map((a) => a.v));
@@ -48,7 +70,7 @@ function lastStage(n: RowNest, l: List, uses: Uses, homes: Map<Buffer, Home>): v
   choose(
     { axes: [...n.rows, ...last.axes], stores: last.stores },
     n,
-    [(a, index) => earlier.every((x) => x.buffer !== a || !foreign(x, index))],
+    [apart, (a, index) => earlier.every((x) => x.buffer !== a || !foreign(x, index))],
     l,
     uses,
     homes,
@@ -57,14 +79,7 @@ function lastStage(n: RowNest, l: List, uses: Uses, homes: Map<Buffer, Home>): v
 
 /** A home taken in this pass has another life than `uses` knows: neither is a home itself, nor looks for one. `holds`: what must
  *  be true of a home beside, and of the indices there. */
-function choose(
-  n: Pick<MapNest, "axes" | "stores">,
-  nest: Nest,
-  holds: readonly ((home: Buffer, index: readonly Expr[]) => boolean)[],
-  l: List,
-  uses: Uses,
-  homes: Map<Buffer, Home>,
-): void {
+function choose(n: Pick<MapNest, "axes" | "stores">, nest: Nest, holds: readonly Holds[], l: List, uses: Uses, homes: Map<Buffer, Home>): void {
   const involved = new Set([...homes.keys(), ...[...homes.values()].map((h) => h.buffer)]);
   const vars = new Set(n.axes.map((a) => a.v));
   const loads = loadsOf(n.stores.flatMap((s) => [...s.index, s.value]));

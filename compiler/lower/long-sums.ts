@@ -5,11 +5,10 @@
 // Bits: that is the tree that every contraction has (loop/product.ts): a chain from 0 in each chunk, chunks added in order.
 import { apply, type Buffer, buffer, type Expr, int, load, local, maxOf, variable } from "./expr.js";
 import { iadd, imul, substituted } from "./ints.js";
-import type { Axis, Nest, Step } from "./nest.js";
+import { type Axis, CHUNK, type Nest, type Step } from "./nest.js";
 
 type Contract = Nest & { form: "contract" };
 
-const CHUNK = 256;
 /** Chunks that are worth two kernels, and that one expression adds. */
 const LEAST = 4;
 const MOST = 64;

@@ -4,6 +4,9 @@
 import type { Extent } from "../../dsl/node.js";
 import type { Buffer, Expr } from "./expr.js";
 
+/** Terms of a chunk in the tree of a fold (loop/fold.ts): bits depend on it. */
+export const CHUNK = 256;
+
 /** A loop: its variable's name is unique in the plan. */
 export interface Axis {
   readonly v: string;

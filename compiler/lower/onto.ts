@@ -44,6 +44,8 @@ const nestsIn = (steps: readonly Step[]): readonly Nest[] =>
 
 function joined(scatter: Scatter, product: Contraction): { readonly product: Contraction; readonly scatter: Scatter } | undefined {
   const from = scatter.into.buffer;
+  // What the product is made of must be there before it.
+  if (loadsOf([product.a, product.b, ...product.stores.flatMap((s) => s.index)]).some((l) => l.buffer === from)) return undefined;
   const [store, ...others] = product.stores.filter((s) => loadsOf([s.value]).some((l) => l.buffer === from));
   if (!store || others.length > 0 || store.buffer.dtype !== "f32" || store.value.kind !== "call" || store.value.prim !== "add") return undefined;
   const parts = store.value.args as readonly [Expr, Expr];

@@ -376,8 +376,8 @@ describe("the text", () => {
   it("computes a score's cap and a weight once a pass: whole tiles, and tiles at the edge with what is left of a vector", () => {
     const count = (word: string) => text().split(`${word}(`).length - 1;
     expect([count("m_tanhW"), count("m_tanh8"), count("m_tanh1")]).toEqual([2, 0, 1]);
-    // The weight, and twice what sums are rescaled by, eight rows at a time.
-    expect([count("m_expW"), count("m_exp8"), count("m_exp1")]).toEqual([2, 2 * 2, 1]);
+    // The weight; and what sums are rescaled by, as many rows at a time as there are lanes, then eight.
+    expect([count("m_expW"), count("m_exp8"), count("m_exp1")]).toEqual([2 + 2, 2 * 2, 1]);
   });
   it("tests no mask where a tile is whole", () => {
     const whole = text().split("if ((all & (width == 64)))")[1]?.split("} else {")[0] ?? "";

@@ -112,7 +112,17 @@ const embedded = (d: Draw, m: number): Node => {
   const v = near(d, 40);
   return l.at(f32(d, { v, m }), { v: d.whole({ t: near(d, 300) }, -1, v) });
 };
+/** What is scattered, the gradient of an embedding, and a sum of it and a product. */
+const onto = (d: Draw, factors: (scattered: Node, v: number, m: number) => readonly [Node, Node]): Node => {
+  const [v, m, t] = [near(d, 40), near(d, 60), near(d, 300)];
+  const table = f32(d, { v, m });
+  const scattered = l.grad(l.sum(l.mul(l.at(table, { v: d.whole({ t }, 0, v) }), f32(d, { t, m })), "t", "m"), table);
+  const [a, b] = factors(scattered, v, m);
+  return l.add(scattered, l.dot(a, b, "k"));
+};
 const scatter: Recipes["scatter"] = {
+  "onto a product": { make: (d) => onto(d, (_, v, m) => [f32(d, { v, k: 50 }), f32(d, { k: 50, m })]), shows: (s) => s.onto === true },
+  "beside a product that is made of it": { make: (d) => onto(d, (x, v) => [f32(d, { v, k: v }), l.rename(x, { v: "k" })]), shows: (s) => !s.onto },
   "columns divided": { make: (d) => embedded(d, near(d, 200)), gradients: true, shows: (s) => size(s.rows) >= 128 },
   "targets divided": { make: (d) => embedded(d, 5), gradients: true, shows: (s) => size(s.rows) < 8 },
 };

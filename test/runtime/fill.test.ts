@@ -6,11 +6,14 @@ import type { Leaf } from "../../dsl/node.js";
 import { keyWords, normalAt, threefry } from "../../dsl/random.js";
 import { openSession, weight } from "../../index.js";
 import { initial } from "../../runtime/session.js";
+import { needs } from "../require.js";
+
+const native = await needs("compiler");
 
 const leafOf = (size: number, std: number): Leaf => model({ w: weight({ i: size }, {}, { std }) }, {}, ({ w }) => w).params.w as unknown as Leaf;
 
 describe("first values of weights", () => {
-  it.each([1, 2, 3])("native: the bits that JavaScript computes, on %i threads", async (threads) => {
+  it.skipIf(!native).each([1, 2, 3])("native: the bits that JavaScript computes, on %i threads", async (threads) => {
     const opened = await openSession("native", { threads });
     if (isLeft(opened)) throw opened.left;
     using session = opened.right;
@@ -24,7 +27,7 @@ describe("first values of weights", () => {
       expect(await session.read(leaf.name)).toEqual(initial(leaf, seed));
     }
   });
-  it("native: bf16 weights are these, rounded", async () => {
+  it.skipIf(!native)("native: bf16 weights are these, rounded", async () => {
     const opened = await openSession("native", { threads: 2 });
     if (isLeft(opened)) throw opened.left;
     using session = opened.right;

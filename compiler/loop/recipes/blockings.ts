@@ -3,8 +3,9 @@
 import type { Nest } from "../../lower/nest.js";
 import { type Choosable, choosable } from "../choices.js";
 import { CHUNK } from "../fold.js";
+import { PANEL_ROWS } from "../instructions.js";
 import type { Limits } from "../limits.js";
-import { blockedProduct, type ContractionSchedule, plain, productOf, ROWS } from "../product.js";
+import { blockedProduct, type ContractionSchedule, plain, productOf } from "../product.js";
 import { maxCount } from "../spans.js";
 import { schedule } from "./contraction.js";
 
@@ -33,7 +34,7 @@ export function contractions(nest: Nest & { form: "contract" }, limits: Limits):
       aInPlace: both(own.aInPlace, a !== undefined),
       bInPlace: both(own.bInPlace, b !== undefined && b.row === 1),
       columnBlock: sizes(own.columnBlock, own.columns, columns),
-      rowBlock: sizes(own.rowBlock, ROWS, rows),
+      rowBlock: sizes(own.rowBlock, PANEL_ROWS, rows),
       rowBlocks: [blocks, ...(waits && rows > own.rowBlock ? [1, 2] : [])],
     },
     ({ rowBlocks, ...s }) => {

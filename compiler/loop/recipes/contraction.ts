@@ -1,8 +1,9 @@
 // Contractions, the policy: how to block the product of `loop/product.ts`. Blocks are sized for two levels of cache: a
-// panel of b (16 columns × 256) stays in L1 while rows pass by, all panels of a block and the rows' own block in L2.
+// pair of panels of b (32 columns × 256) stays in L1 while rows pass by, all panels of a block and the rows' own block in L2.
 import { CHUNK } from "../fold.js";
+import { PANEL_ROWS } from "../instructions.js";
 import type { Limits } from "../limits.js";
-import { type ContractionSchedule, columnsOf, type Product, plain, plainStore, ROWS } from "../product.js";
+import { type ContractionSchedule, columnsOf, type Product, plain, plainStore } from "../product.js";
 import { maxCount } from "../spans.js";
 
 /** Of L2, the share of b's panels (the rest of the traffic goes by) and of a's rows. */
@@ -23,7 +24,7 @@ export function schedule(p: Product, limits: Limits): ContractionSchedule {
   const b = plain(p.b, p.n, p.k);
   const aInPlace = direct !== undefined && N <= mostInPlace(direct);
   const columns = columnsOf(p);
-  const rowBlock = multiple(floats * A_SHARE, ROWS);
+  const rowBlock = multiple(floats * A_SHARE, PANEL_ROWS);
   const cInPlace = plainStore(p) !== undefined;
   return {
     columns,

@@ -3,7 +3,7 @@
 import { apply, type Buffer, type Expr, int, load, local, num, variable } from "../../lower/expr.js";
 import type { TileFold } from "../../lower/nest.js";
 import { CHUNK } from "../fold.js";
-import { useS } from "../instructions.js";
+import { PANEL_COLUMNS, PANEL_ROWS, useS } from "../instructions.js";
 import { ifS, letS, loop, type Place, type Stmt, storeS } from "../ir.js";
 import { count, freshName, spanOf } from "../spans.js";
 import { ceilDiv, imin, imod, mul, sub } from "../terms.js";
@@ -13,10 +13,6 @@ import { COLUMNS, OVER_TILE, packedSize, padded, ROWS, STRIP } from "./shape.js"
 import { factorOf } from "./states.js";
 import type { Tile } from "./tile.js";
 import type { Kept, Pass } from "./work.js";
-
-/** The block's groups of rows and of columns lie side by side, as single ones do. */
-const ROWS_TOGETHER = 12;
-const BESIDE = 16;
 
 export function dots(t: Tile): readonly Stmt[] {
   const { rows } = t.shape;
@@ -41,10 +37,10 @@ export function dots(t: Tile): readonly Stmt[] {
           mul(ceilDiv(sub(end, lane), COLUMNS), int(COLUMNS)),
           depth,
           int(Math.max(1, depthMax)),
-          int(ROWS_TOGETHER * Math.max(1, depthMax)),
+          int(PANEL_ROWS * Math.max(1, depthMax)),
           int(1),
           int(OVER_TILE),
-          int(BESIDE),
+          int(PANEL_COLUMNS),
           int(OVER_TILE),
           chunked ? apply("gt", "bool", from, int(0)) : int(0),
         ],
@@ -83,7 +79,7 @@ export function sums(t: Tile, p: Pass): readonly Stmt[] {
       useS(
         "block",
         [{ buffer: element.tile as Buffer, index: [row, from] }, b.place(from, int(0)), { buffer: sums, index: [row, int(0)] }],
-        [some, int(b.columns), depth, int(OVER_TILE), int(ROWS_TOGETHER * OVER_TILE), int(1), int(b.stride), int(BESIDE), int(columns), int(1)],
+        [some, int(b.columns), depth, int(OVER_TILE), int(PANEL_ROWS * OVER_TILE), int(1), int(b.stride), int(PANEL_COLUMNS), int(columns), int(1)],
       );
     if (!t.ranges) return [...out, block(int(0), t.shape.rows, int(0), t.width)];
     const group = (first: Expr, from: Expr, to: Expr) => block(first, imin(int(ROWS), sub(t.shape.rows, first)), from, sub(to, from));
@@ -115,7 +111,7 @@ export function columnSums(t: Tile, p: Pass): readonly Stmt[] {
       useS(
         "block",
         [{ buffer: element.tile as Buffer, index: [from, lane] }, b.place(from, int(0)), target.place(lane, int(0))],
-        [lanes, int(b.columns), depth, int(1), int(ROWS_TOGETHER), int(OVER_TILE), int(b.stride), int(BESIDE), int(target.stride), int(1)],
+        [lanes, int(b.columns), depth, int(1), int(PANEL_ROWS), int(OVER_TILE), int(b.stride), int(PANEL_COLUMNS), int(target.stride), int(1)],
       );
     if (!t.ranges) return block(int(0), t.width, int(0), rows);
     return t.columns(t.ranges, (first, from, to) => [

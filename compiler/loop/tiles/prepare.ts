@@ -9,7 +9,7 @@ import { apply, type Buffer, type Expr, int, load, local, num, variable } from "
 import type { Dot, Monoid, Side } from "../../lower/nest.js";
 import { foldLoops } from "../fold.js";
 import { allocS, loop, type Place, type Stmt, storeS, tile } from "../ir.js";
-import { panelPacker } from "../product.js";
+import { panelPacker } from "../packing.js";
 import { count, freshName, fuse, inOrder, maxCount, type Span, spanOf } from "../spans.js";
 import { add, coefficient, offset, rename, sub } from "../terms.js";
 import { COLUMNS, OVER_TILE, packedIndex, packedSize, padded, type Shape } from "./shape.js";

@@ -1,6 +1,6 @@
 // How C spells each primitive, for one number (suffix 1), for eight (8), for as many as the machine has lanes (W) and for
-// one int64 (l). The record is total: a
-// new primitive does not compile until it has a row. Arguments arrive converted to one operand type (`of`).
+// one int64 (l). The record is total: a new primitive does not compile until it has a row. Arguments arrive converted to one
+// operand type (`of`).
 import type { Primitive } from "../../../dsl/primitives.js";
 import type { Type } from "../../lower/expr.js";
 

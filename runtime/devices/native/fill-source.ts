@@ -13,7 +13,7 @@ const rounds = Array.from({ length: ROUNDS }, (_, round) => {
   return round % 4 === 3 ? `${mix} x0 += k[${n % 3}], x1 += k[${(n + 1) % 3}] + ${n}u;` : mix;
 }).join("\n  ");
 
-/** As fill.ts writes it. */
+/** Bytes of what a fill is told (`State.draw` in device.ts writes them). */
 export const FILL_BYTES = 32;
 export const FILL_SOURCE = String.raw`
 #include <stdint.h>
