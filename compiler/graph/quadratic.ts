@@ -37,7 +37,7 @@ export function turnOf(over: readonly string[], s: Sides): Turn | undefined {
 }
 
 /** Longer contractions are cheaper to store than to repeat. */
-const LONGEST = 512;
+export const LONGEST = 512;
 const extentOf = (e: Extent): number => (e instanceof UpTo ? e.max : e);
 /** Has the value of each index at that index. */
 export const isPointwise = (n: Node): boolean => n.op === "map" || n.op === "label" || n.op === "stop" || n.op === "cast";

@@ -1,6 +1,8 @@
 // What is made of a product's result element by element is computed where the block of sums is still in cache: a map that
 // reads the result of an earlier contraction at the index where it is written, and is as large, becomes further stores of
 // the contraction. The values themselves are at hand, so a result that nothing else reads needs no memory (unread.ts).
+
+import { LONGEST } from "../graph/quadratic.js";
 import { type Expr, elements, extentVar, maxOf } from "./expr.js";
 import { MOST_STORES, renamed } from "./fuse.js";
 import { conflicts, expressionsOf, loadsOf, meets, touched } from "./memory.js";
@@ -13,8 +15,10 @@ const MOST_PASSES = 2;
 type Contraction = Extract<Nest, { form: "contract" }>;
 type MapNest = Extract<Nest, { form: "map" }>;
 
-/** Kernels of one region, in order. */
+/** Kernels of one region, in order. Where scores are stored, row blocks will take the region apart (blocks.ts), for which each
+ *  value's kernel has to be its own. */
 export function finishProducts(nests: readonly Nest[]): readonly Nest[] {
+  if (nests.some(isScores)) return nests;
   const out: Nest[] = [];
   for (const nest of nests) {
     const host = nest.form === "map" ? hostOf(out, nest) : undefined;
@@ -35,6 +39,15 @@ function hostOf(out: readonly Nest[], nest: MapNest): { readonly at: number; rea
     if (conflicts(his, io)) return undefined;
   }
   return undefined;
+}
+
+/** Is the result as large as queries × keys (graph/quadratic.ts)? */
+function isScores(nest: Nest): boolean {
+  if (nest.form !== "contract") return false;
+  const { m, n, k, a, b } = nest;
+  const count = (axes: readonly Axis[]) => axes.reduce((x, axis) => x * maxOf(axis.extent), 1);
+  const isData = (e: Expr) => loadsOf([e]).some((l) => l.buffer.role !== "state" && l.buffer.role !== "table");
+  return count(k) <= LONGEST && count(m) > count(k) && count(n) > count(k) && isData(a) && isData(b);
 }
 
 function passes(from: MapNest, own: readonly Axis[]): number {
