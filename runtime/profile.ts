@@ -1,12 +1,13 @@
 // Where a program's time went, kernel by kernel, read off the results of a run that was measured (profiled.ts).
 import { type Source, sourcesOf } from "../compiler/explain/sources.js";
 import { elements } from "../compiler/lower/expr.js";
+import { nestsOf } from "../compiler/lower/turns.js";
 import { workOf } from "../compiler/lower/work.js";
 import type { Plan } from "../compiler/plan.js";
 import type { Place } from "../dsl/places.js";
 import { DeviceError } from "./errors.js";
 import { authored, expressionAt } from "./excerpt.js";
-import { nestsOf, RESULT } from "./profiled.js";
+import { RESULT } from "./profiled.js";
 import type { SessionProgram } from "./session.js";
 
 export interface KernelTime {
@@ -46,7 +47,7 @@ function sourcesIn(plan: Plan, forward: readonly string[]): readonly KernelSourc
   const known = sources.get(plan);
   if (known) return known;
   const found = sourcesOf(plan, forward);
-  const made = nestsOf(plan).map(({ nest }): KernelSource => {
+  const made = nestsOf(plan.steps).map(({ nest }): KernelSource => {
     const { places, ...rest } = found.get(nest) as Source; // both walk all nests
     const first = places[0];
     return { ...rest, place: first ? authored(first) : null, text: first ? expressionAt(first) : null, others: Math.max(0, places.length - 1) };
@@ -66,7 +67,7 @@ export function kernelTimes(
   const { plan } = program;
   if (!plan?.profile || !times)
     throw new DeviceError({ kind: "BadOption", option: "profile", value: "false", expected: "true when the program is compiled" });
-  const nests = nestsOf(plan);
+  const nests = nestsOf(plan.steps);
   const from = sourcesIn(plan, forward);
   const threads = nests.length === 0 ? 1 : elements(plan.profile) / (2 * nests.length);
   return nests.map(({ nest, calls }, i) => {

@@ -1,29 +1,12 @@
 // A plan that measures itself: it has one more output, which the compiled program fills as it runs (see Plan.profile): per thread
 // and kernel the time inside and the time waiting at the barrier behind it. What the times say is read in profile.ts.
 import { type Buffer, buffer } from "../compiler/lower/expr.js";
-import type { Step } from "../compiler/lower/nest.js";
+import { nestsOf } from "../compiler/lower/turns.js";
 import type { Plan } from "../compiler/plan.js";
 import { DeviceError } from "./errors.js";
 
 /** Where the times stand among a profiled run's results: no output of a user's has a space in its name. */
 export const RESULT = "kernel times";
-
-interface Placed {
-  readonly nest: Extract<Step, { step: "nest" }>["nest"];
-  readonly calls: number;
-}
-/** In the order of the program. */
-export function nestsOf(plan: Plan): readonly Placed[] {
-  const out: Placed[] = [];
-  const todo: { readonly step: Step; readonly calls: number }[] = [];
-  const push = (steps: readonly Step[], calls: number) => todo.push(...[...steps].reverse().map((step) => ({ step, calls })));
-  push(plan.steps, 1);
-  for (let at = todo.pop(); at; at = todo.pop()) {
-    if (at.step.step === "nest") out.push({ nest: at.step.nest, calls: at.calls });
-    else push(at.step.body, at.calls * at.step.count);
-  }
-  return out;
-}
 
 export const unmeasured = (device: string) =>
   new DeviceError({ kind: "BadOption", option: "profile", value: device, expected: "native: the only device that measures" });
@@ -36,7 +19,7 @@ export function profiled(plan: Plan, device: string, threads: number): Plan {
   while (taken.has(name)) name += "_";
   const axes = [
     { name: "thread", extent: threads },
-    { name: "nest", extent: nestsOf(plan).length },
+    { name: "nest", extent: nestsOf(plan.steps).length },
     { name: "part", extent: 2 },
   ];
   const profile: Buffer = buffer(name, "f32", axes, "output");

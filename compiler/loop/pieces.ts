@@ -3,6 +3,7 @@
 // length is cut at the indices where a division, a remainder or a comparison of its variable turns, if the pieces are
 // few and each is a vector long; in each piece those terms are linear, or decided.
 import { type Expr, int, num, partsOf } from "../lower/expr.js";
+import { decidedBy, isComparison } from "../lower/ints.js";
 import { bodiesOf, exprsOf, type For, type Kernel, rebuild, type Stmt, statements } from "./ir.js";
 import { add, interval, linear, mul, sub, termsOf, withParts } from "./terms.js";
 
@@ -33,7 +34,6 @@ function lineIn(e: Expr, v: string): Line | undefined {
   }
   return slope === 0 ? undefined : { slope, constant };
 }
-const comparisons = new Set(["lt", "le", "gt", "ge", "eq", "ne"]);
 
 /** The first indices of [from, to) at which a term of the variable changes its form. */
 function turns(e: Expr, v: string, from: number, to: number): readonly number[] {
@@ -45,7 +45,7 @@ function turns(e: Expr, v: string, from: number, to: number): readonly number[] 
     if (!line) return [];
     const at = (i: number) => Math.floor((line.slope * i + line.constant) / b.value);
     for (let i = from + 1; i < to && out.length <= MOST; i++) if (at(i) !== at(i - 1)) out.push(i);
-  } else if (comparisons.has(e.prim) && a.type === "int" && b.type === "int") {
+  } else if (isComparison(e.prim) && a.type === "int" && b.type === "int") {
     const line = lineIn(sub(a, b), v);
     if (!line) return [];
     const at = (i: number) => Math.sign(line.slope * i + line.constant);
@@ -102,17 +102,9 @@ function decided(e: Expr, v: string, ranges: ReadonlyMap<string, { readonly lo: 
     if (p === q) return e.prim === "idiv" ? int(p) : sub(a, mul(int(p), b));
     return e;
   }
-  if (comparisons.has(e.prim) && a.type === "int" && b.type === "int" && lineIn(sub(a, b), v)) {
+  if (isComparison(e.prim) && a.type === "int" && b.type === "int" && lineIn(sub(a, b), v)) {
     const { lo, hi } = interval(add(a, mul(b, int(-1))), ranges);
-    const known = {
-      lt: [hi < 0, lo >= 0],
-      le: [hi <= 0, lo > 0],
-      gt: [lo > 0, hi <= 0],
-      ge: [lo >= 0, hi < 0],
-      eq: [lo === 0 && hi === 0, lo > 0 || hi < 0],
-      ne: [lo > 0 || hi < 0, lo === 0 && hi === 0],
-    }[e.prim as "lt"];
-    return known[0] ? num(1, "bool") : known[1] ? num(0, "bool") : e;
+    return decidedBy(e.prim, lo, hi) ?? e;
   }
   const bool = (x: Expr) => (x.kind === "num" && x.type === "bool" ? x.value !== 0 : undefined);
   if (e.prim === "select" && bool(a) !== undefined && b.type === c.type) return bool(a) ? b : c;

@@ -4,8 +4,8 @@
 
 import { LONGEST } from "../graph/quadratic.js";
 import { type Expr, elements, extentVar, maxOf } from "./expr.js";
-import { MOST_STORES, renamed } from "./fuse.js";
-import { conflicts, expressionsOf, loadsOf, meets, touched } from "./memory.js";
+import { joinEarlier, MOST_STORES, renamed } from "./fuse.js";
+import { expressionsOf, loadsOf, meets, touched } from "./memory.js";
 import type { Axis, Nest, Store } from "./nest.js";
 
 /** Arrays as large as the result that an epilogue may walk beside it: blocks are narrow, and many narrow walks at once are slower
@@ -19,27 +19,13 @@ type MapNest = Extract<Nest, { form: "map" }>;
  *  value's kernel has to be its own. */
 export function finishProducts(nests: readonly Nest[]): readonly Nest[] {
   if (nests.some(isScores)) return nests;
-  const out: Nest[] = [];
-  for (const nest of nests) {
-    const host = nest.form === "map" ? hostOf(out, nest) : undefined;
-    if (host) out[host.at] = host.nest;
-    else out.push(nest);
-  }
-  return out;
+  return joinEarlier(nests, isProduct, isMap, (product, map) => {
+    const [his, io] = [touched(product), touched(map)];
+    return meets(his.writes, io.writes) || meets(his.reads, io.writes) ? undefined : merge(product, map);
+  });
 }
-function hostOf(out: readonly Nest[], nest: MapNest): { readonly at: number; readonly nest: Nest } | undefined {
-  const io = touched(nest);
-  for (let i = out.length - 1; i >= 0; i--) {
-    const other = out[i] as Nest;
-    const his = touched(other);
-    if (other.form === "contract" && meets(his.writes, io.reads)) {
-      const merged = meets(his.writes, io.writes) || meets(his.reads, io.writes) ? undefined : merge(other, nest);
-      return merged && { at: i, nest: merged };
-    }
-    if (conflicts(his, io)) return undefined;
-  }
-  return undefined;
-}
+const isProduct = (n: Nest): n is Contraction => n.form === "contract";
+const isMap = (n: Nest): n is MapNest => n.form === "map";
 
 /** Is the result as large as queries × keys (graph/quadratic.ts)? */
 function isScores(nest: Nest): boolean {

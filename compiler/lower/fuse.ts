@@ -2,7 +2,7 @@
 // second moment reads the gradient once. A kernel moves up to an earlier one only past kernels that do not touch what it
 // reads or writes. All values of a nest are computed before any of its stores, index by index.
 import { apply, type Expr, elements, extentVar, load, maxOf, random, variable } from "./expr.js";
-import { expressionsOf, loadsOf, meets, type Touched, touched } from "./memory.js";
+import { conflicts, expressionsOf, loadsOf, meets, type Touched, touched } from "./memory.js";
 import type { Axis, Nest, Store } from "./nest.js";
 
 type MapNest = Extract<Nest, { form: "map" }>;
@@ -127,4 +127,31 @@ export function renamed(e: Expr, names: ReadonlyMap<string, string>, go: (p: Exp
     case "random":
       return random(e.draw, e.key, e.extend.map(go), go(e.counter));
   }
+}
+
+/** Each kernel joins an earlier one whose results it reads, where `merge` makes one of the two and nothing between them stands in
+ *  the way; `hosts`: those that take others in. */
+export function joinEarlier<H extends Nest, J extends Nest>(
+  nests: readonly Nest[],
+  hosts: (n: Nest) => n is H,
+  joins: (n: Nest) => n is J,
+  merge: (host: H, joining: J) => Nest | undefined,
+): readonly Nest[] {
+  const out: Nest[] = [];
+  const place = (nest: J): boolean => {
+    const io = touched(nest);
+    for (let i = out.length - 1; i >= 0; i--) {
+      const other = out[i] as Nest;
+      const his = touched(other);
+      if (hosts(other) && meets(his.writes, io.reads)) {
+        const merged = merge(other, nest);
+        if (merged) out[i] = merged;
+        return merged !== undefined;
+      }
+      if (conflicts(his, io)) return false;
+    }
+    return false;
+  };
+  for (const nest of nests) if (!joins(nest) || !place(nest)) out.push(nest);
+  return out;
 }

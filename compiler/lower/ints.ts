@@ -140,9 +140,8 @@ export const and = (a: Expr, b: Expr): Expr => (a === yes || a === b ? b : b ===
 export const or = (a: Expr, b: Expr): Expr => (a === no || a === b ? b : b === no ? a : a === yes || b === yes ? yes : apply("or", "bool", a, b));
 
 type Comparison = "lt" | "le" | "gt" | "ge" | "eq" | "ne";
-/** Compares ints, deciding what intervals decide. */
-export function compare(op: Comparison, a: Expr, b: Expr, bounds: Bounds): Expr {
-  const [lo, hi]: Range = rangeOf(isub(a, b), bounds);
+/** What a − b in [lo, hi] says of a comparison of a with b, if anything. */
+export function decidedBy(op: Comparison, lo: number, hi: number): Expr | undefined {
   const known = {
     lt: [hi < 0, lo >= 0],
     le: [hi <= 0, lo > 0],
@@ -151,7 +150,13 @@ export function compare(op: Comparison, a: Expr, b: Expr, bounds: Bounds): Expr 
     eq: [lo === 0 && hi === 0, lo > 0 || hi < 0],
     ne: [lo > 0 || hi < 0, lo === 0 && hi === 0],
   }[op];
-  return known[0] ? yes : known[1] ? no : apply(op, "bool", a, b);
+  return known[0] ? yes : known[1] ? no : undefined;
+}
+export const isComparison = (prim: string): prim is Comparison => ["lt", "le", "gt", "ge", "eq", "ne"].includes(prim);
+/** Compares ints, deciding what intervals decide. */
+export function compare(op: Comparison, a: Expr, b: Expr, bounds: Bounds): Expr {
+  const [lo, hi]: Range = rangeOf(isub(a, b), bounds);
+  return decidedBy(op, lo, hi) ?? apply(op, "bool", a, b);
 }
 /** 0 ≤ e < extent. */
 export const within = (e: Expr, extent: Expr, bounds: Bounds): Expr => and(compare("ge", e, int(0), bounds), compare("lt", e, extent, bounds));

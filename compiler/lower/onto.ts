@@ -4,18 +4,15 @@ import { type Buffer, type Expr, variable } from "./expr.js";
 import { renamed } from "./fuse.js";
 import { expressionsOf, loadsOf, meets, touched } from "./memory.js";
 import type { Nest, Step, Store } from "./nest.js";
-import { loopsOf } from "./turns.js";
+import { nestsOf } from "./turns.js";
 
 type Scatter = Extract<Nest, { form: "scatter" }>;
 type Contraction = Extract<Nest, { form: "contract" }>;
 
 export function ontoProducts(steps: readonly Step[]): readonly Step[] {
   const readers = new Map<Buffer, number>();
-  for (const list of [steps, ...loopsOf(steps).map((l) => l.body)])
-    for (const s of list) {
-      if (s.step !== "nest") continue;
-      for (const b of new Set(loadsOf(expressionsOf(s.nest)).map((l) => l.buffer))) readers.set(b, (readers.get(b) ?? 0) + 1);
-    }
+  for (const { nest } of nestsOf(steps))
+    for (const b of new Set(loadsOf(expressionsOf(nest)).map((l) => l.buffer))) readers.set(b, (readers.get(b) ?? 0) + 1);
   return inList(steps, (b) => b.role === "temp" && readers.get(b) === 1);
 }
 
@@ -30,8 +27,8 @@ function inList(steps: readonly Step[], own: (b: Buffer) => boolean): readonly S
     const made = joined(s.nest, reader);
     // It moves behind the product: nothing up to there may write what it reads.
     const { reads } = touched(s.nest);
-    const between = out.slice(i + 1, at + 1).flatMap((t) => (t.step === "nest" ? [t.nest] : nestsIn(t.body)));
-    if (!made || between.some((n) => meets(touched(n).writes, reads))) continue;
+    const between = nestsOf(out.slice(i + 1, at + 1));
+    if (!made || between.some(({ nest }) => meets(touched(nest).writes, reads))) continue;
     out[at] = { step: "nest", nest: made.product };
     out.splice(at + 1, 0, { step: "nest", nest: made.scatter });
     out.splice(i, 1);
@@ -39,9 +36,6 @@ function inList(steps: readonly Step[], own: (b: Buffer) => boolean): readonly S
   }
   return out;
 }
-const nestsIn = (steps: readonly Step[]): readonly Nest[] =>
-  [steps, ...loopsOf(steps).map((l) => l.body)].flatMap((list) => list.flatMap((s) => (s.step === "nest" ? [s.nest] : [])));
-
 function joined(scatter: Scatter, product: Contraction): { readonly product: Contraction; readonly scatter: Scatter } | undefined {
   const from = scatter.into.buffer;
   // What the product is made of must be there before it.

@@ -2,8 +2,8 @@
 // row while the row is in cache. A kernel joins an earlier one when, of what that one writes, it reads the present row
 // only; what it reads, the same thread has just written.
 import { type Expr, extentVar, maxOf } from "./expr.js";
-import { renamed } from "./fuse.js";
-import { conflicts, expressionsOf, loadsOf, meets, touched } from "./memory.js";
+import { joinEarlier, renamed } from "./fuse.js";
+import { expressionsOf, loadsOf, meets, touched } from "./memory.js";
 import type { Axis, Nest, Stage, Store } from "./nest.js";
 
 type RowNest = Extract<Nest, { form: "row" }>;
@@ -12,29 +12,10 @@ type Joining = Extract<Nest, { form: "row" | "map" }>;
 const FEWEST_ROWS = 64;
 const MOST_STAGES = 8;
 
-export function fuseRows(nests: readonly Nest[]): readonly Nest[] {
-  const out: Nest[] = [];
-  for (const nest of nests) {
-    const joined = nest.form === "row" || nest.form === "map" ? join(out, nest) : undefined;
-    if (joined) out[joined.at] = joined.nest;
-    else out.push(nest);
-  }
-  return out;
-}
+const isRow = (n: Nest): n is RowNest => n.form === "row";
+const isJoining = (n: Nest): n is Joining => n.form === "row" || n.form === "map";
 
-function join(out: readonly Nest[], nest: Joining): { readonly at: number; readonly nest: Nest } | undefined {
-  const io = touched(nest);
-  for (let i = out.length - 1; i >= 0; i--) {
-    const other = out[i] as Nest;
-    const his = touched(other);
-    if (other.form === "row" && meets(his.writes, io.reads)) {
-      const merged = merge(other, nest);
-      return merged && { at: i, nest: merged };
-    }
-    if (conflicts(his, io)) return undefined;
-  }
-  return undefined;
-}
+export const fuseRows = (nests: readonly Nest[]): readonly Nest[] => joinEarlier(nests, isRow, isJoining, merge);
 
 function merge(to: RowNest, from: Joining): RowNest | undefined {
   const count = to.rows.reduce((n, r) => n * maxOf(r.extent), 1);

@@ -7,6 +7,7 @@ import { type Expr, load, variable } from "./expr.js";
 import { substituted } from "./ints.js";
 import { conflicts, loadsOf, type Touched, touched } from "./memory.js";
 import type { Nest, Step, Store } from "./nest.js";
+import { nestsOf } from "./turns.js";
 import { type List, Uses } from "./uses.js";
 
 /** Bytes that are worth a barrier. */
@@ -62,7 +63,7 @@ class Order {
     if (was.step === "loop") {
       const k = this.#fresh(this.#kernels.length, true);
       this.#put({ step: now, io: touchedBy(was) }, k);
-      for (const n of nestsIn(was)) this.#place.set(n, k);
+      for (const { nest } of nestsOf([was])) this.#place.set(nest, k);
       return;
     }
     const n = was.nest;
@@ -273,13 +274,7 @@ function locals(root: Expr): readonly Extract<Expr, { kind: "local" }>[] {
 }
 
 const both = (a: Touched, b: Touched): Touched => ({ reads: new Set([...a.reads, ...b.reads]), writes: new Set([...a.writes, ...b.writes]) });
-function nestsIn(s: Step): readonly Nest[] {
-  const out: Nest[] = [];
-  const todo: Step[] = [s];
-  for (let x = todo.pop(); x; x = todo.pop()) {
-    if (x.step === "nest") out.push(x.nest);
-    else todo.push(...x.body);
-  }
-  return out;
-}
-const touchedBy = (s: Step): Touched => nestsIn(s).map(touched).reduce(both, { reads: new Set(), writes: new Set() });
+const touchedBy = (s: Step): Touched =>
+  nestsOf([s])
+    .map(({ nest }) => touched(nest))
+    .reduce(both, { reads: new Set(), writes: new Set() });

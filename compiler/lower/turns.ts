@@ -1,7 +1,7 @@
 // What is different in each turn of the plan's loops, as variables that their nests read: the counter; and of blocks of rows
 // (blocks.ts) where each span of rows starts and how many rows it has.
 import { extentVar, maxOf } from "./expr.js";
-import type { Step } from "./nest.js";
+import type { Nest, Step } from "./nest.js";
 import type { Range } from "./ranges.js";
 
 type LoopStep = Extract<Step, { step: "loop" }>;
@@ -24,6 +24,18 @@ export function turnRanges(s: LoopStep): readonly (readonly [string, Range])[] {
       ];
     }),
   ];
+}
+/** Every nest among these steps, in their order, with how often one run calls it. */
+export function nestsOf(steps: readonly Step[]): readonly { readonly nest: Nest; readonly calls: number }[] {
+  const out: { readonly nest: Nest; readonly calls: number }[] = [];
+  const todo: { readonly step: Step; readonly calls: number }[] = [];
+  const push = (list: readonly Step[], calls: number) => todo.push(...[...list].reverse().map((step) => ({ step, calls })));
+  push(steps, 1);
+  for (let at = todo.pop(); at; at = todo.pop()) {
+    if (at.step.step === "nest") out.push({ nest: at.step.nest, calls: at.calls });
+    else push(at.step.body, at.calls * at.step.count);
+  }
+  return out;
 }
 /** Every loop among these steps, outer before inner. */
 export function loopsOf(steps: readonly Step[]): readonly LoopStep[] {

@@ -15,7 +15,7 @@ import { type Interval, termsOf } from "../../loop/terms.js";
 import { type Event, walkOf } from "../../lower/barriers.js";
 import { type Buffer, extentVar } from "../../lower/expr.js";
 import type { Blocks, Nest, Step } from "../../lower/nest.js";
-import { loopsOf, turnRanges } from "../../lower/turns.js";
+import { loopsOf, nestsOf, turnRanges } from "../../lower/turns.js";
 import type { Plan } from "../../plan.js";
 import type { Target, TargetError } from "../target.js";
 import { cLimits } from "./limits.js";
@@ -92,7 +92,7 @@ export function printed(plan: Plan, names: "numbers" | "readable", choices: Choi
   const calls = new Map<Nest, Call>();
   const unique = new Map<string, { readonly name: string; readonly printed: PrintedKernel }>();
   const all: Kernel[] = [];
-  for (const nest of nestsOf(plan.steps)) {
+  for (const { nest } of nestsOf(plan.steps)) {
     try {
       const kernel = kernelOf(nest, outer, choices);
       all.push(kernel);
@@ -147,15 +147,6 @@ const clock = `#define _POSIX_C_SOURCE 199309L
 #include <time.h>
 static inline double microseconds(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec * 1e6 + t.tv_nsec * 1e-3; }`;
 
-function nestsOf(steps: readonly Step[]): readonly Nest[] {
-  const out: Nest[] = [];
-  const stack = [...steps].reverse();
-  for (let s = stack.pop(); s; s = stack.pop()) {
-    if (s.step === "nest") out.push(s.nest);
-    else stack.push(...[...s.body].reverse());
-  }
-  return out;
-}
 /** Kernels over files, the longest first, each to the shortest file so far. */
 function spread(sources: readonly string[]): readonly (readonly string[])[] {
   const total = sources.reduce((n, s) => n + s.length, 0);

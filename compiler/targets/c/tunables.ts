@@ -4,8 +4,8 @@ import type { Choice, Choosable } from "../../loop/choices.js";
 import { scheduled, settingsOf } from "../../loop/recipes/index.js";
 import type { Interval } from "../../loop/terms.js";
 import { extentVar } from "../../lower/expr.js";
-import type { Nest, Step } from "../../lower/nest.js";
-import { loopsOf } from "../../lower/turns.js";
+import type { Nest } from "../../lower/nest.js";
+import { loopsOf, nestsOf } from "../../lower/turns.js";
 import { type Work, workOf } from "../../lower/work.js";
 import type { Plan } from "../../plan.js";
 import { cLimits } from "./limits.js";
@@ -32,14 +32,7 @@ export function tunables(plan: Plan): readonly Tunable[] {
   const outer = outerOf(plan);
   const value = valuesOf(plan, outer);
   const out = new Map<string, Tunable>();
-  const todo: { readonly step: Step; readonly calls: number }[] = [...plan.steps].reverse().map((step) => ({ step, calls: 1 }));
-  for (let at = todo.pop(); at; at = todo.pop()) {
-    const { step, calls } = at;
-    if (step.step === "loop") {
-      todo.push(...[...step.body].reverse().map((s) => ({ step: s, calls: calls * step.count })));
-      continue;
-    }
-    const { nest } = step;
+  for (const { nest, calls } of nestsOf(plan.steps)) {
     const settings = settingsOf(nest, cLimits);
     if (Object.keys(settings).length === 0) continue;
     const print = (choice?: Choice) => anonymous(scheduled(nest, cLimits, outer, choice), outer);

@@ -2,7 +2,8 @@
 // memory is a recipe, a printer and a spelling over the same loop IR. Other forms are refused by name.
 import { type Either, left, right } from "fp-ts/lib/Either.js";
 import { place } from "../../loop/place.js";
-import type { Nest, Step } from "../../lower/nest.js";
+import type { Nest } from "../../lower/nest.js";
+import { nestsOf } from "../../lower/turns.js";
 import type { Target, TargetError } from "../target.js";
 import { printKernel, Unprintable, type WgslKernel } from "./print.js";
 import { tiled } from "./recipe.js";
@@ -27,13 +28,12 @@ function compile(nest: Nest): Either<TargetError, WgslKernel> {
     throw e;
   }
 }
-const nestsOf = (steps: readonly Step[]): readonly Nest[] => steps.flatMap((s) => (s.step === "nest" ? [s.nest] : nestsOf(s.body)));
 
 export const wgsl: Target<WgslProgram> = {
   name: "wgsl",
   compile(plan) {
     const kernels: WgslKernel[] = [];
-    for (const nest of nestsOf(plan.steps)) {
+    for (const { nest } of nestsOf(plan.steps)) {
       const made = compile(nest);
       if (made._tag === "Left") return made;
       kernels.push(made.right);
