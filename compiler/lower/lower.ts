@@ -34,7 +34,7 @@ import { sooner } from "./soon.js";
 import { Tables } from "./tables.js";
 import type { TileKernel } from "./tile-kernel.js";
 import { tiling } from "./tiling.js";
-import { loopsOf } from "./turns.js";
+import { nestsOf } from "./turns.js";
 import { withoutUnread } from "./unread.js";
 import { orderUpdates } from "./updates.js";
 import { verifyPlan } from "./verify.js";
@@ -354,12 +354,10 @@ class Lowering {
 
 function usedIn(steps: readonly Step[]): ReadonlySet<Buffer> {
   const used = new Set<Buffer>();
-  for (const list of [steps, ...loopsOf(steps).map((l) => l.body)])
-    for (const s of list) {
-      if (s.step !== "nest") continue;
-      const t = touched(s.nest);
-      for (const b of [...t.reads, ...t.writes]) used.add(b);
-    }
+  for (const { nest } of nestsOf(steps)) {
+    const t = touched(nest);
+    for (const b of [...t.reads, ...t.writes]) used.add(b);
+  }
   return used;
 }
 

@@ -3,7 +3,7 @@
 // only; what it reads, the same thread has just written.
 import { type Expr, extentVar, maxOf } from "./expr.js";
 import { joinEarlier, renamed } from "./fuse.js";
-import { expressionsOf, loadsOf, meets, touched } from "./memory.js";
+import { expressionsOf, loadsOf } from "./memory.js";
 import type { Axis, Nest, Stage, Store } from "./nest.js";
 
 type RowNest = Extract<Nest, { form: "row" }>;

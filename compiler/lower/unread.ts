@@ -2,14 +2,13 @@
 import type { Buffer } from "./expr.js";
 import { expressionsOf, loadsOf } from "./memory.js";
 import type { Nest, Stage, Step, Store } from "./nest.js";
-import { loopsOf } from "./turns.js";
+import { nestsOf } from "./turns.js";
 
 export function withoutUnread(steps: readonly Step[]): readonly Step[] {
   // A store that is gone leaves others unread.
   for (let now = steps; ; ) {
     const read = new Set<Buffer>();
-    for (const list of [now, ...loopsOf(now).map((l) => l.body)])
-      for (const s of list) if (s.step === "nest") for (const l of loadsOf(expressionsOf(s.nest))) read.add(l.buffer);
+    for (const { nest } of nestsOf(now)) for (const l of loadsOf(expressionsOf(nest))) read.add(l.buffer);
     const next = kept(now, (b) => b.role !== "temp" || read.has(b));
     if (next === now) return now;
     now = next;

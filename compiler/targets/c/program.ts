@@ -14,7 +14,7 @@ import { scheduled } from "../../loop/recipes/index.js";
 import { type Interval, termsOf } from "../../loop/terms.js";
 import { type Event, walkOf } from "../../lower/barriers.js";
 import { type Buffer, extentVar } from "../../lower/expr.js";
-import type { Blocks, Nest, Step } from "../../lower/nest.js";
+import type { Blocks, Nest } from "../../lower/nest.js";
 import { loopsOf, nestsOf, turnRanges } from "../../lower/turns.js";
 import type { Plan } from "../../plan.js";
 import type { Target, TargetError } from "../target.js";
