@@ -7,7 +7,7 @@ import { type Identity, identityOf } from "../compiler/graph/identity.js";
 import type { IncrementalError } from "../compiler/graph/incremental.js";
 import { type Kept, keep } from "../compiler/graph/kept.js";
 import { order } from "../compiler/graph/walk.js";
-import { type LowerError, lower, type Program } from "../compiler/lower/lower.js";
+import { type LowerError, type LowerOptions, lower, type Program } from "../compiler/lower/lower.js";
 import type { Step } from "../compiler/lower/nest.js";
 import { type Graph, runGraphPasses } from "../compiler/pipeline.js";
 import type { Plan } from "../compiler/plan.js";
@@ -113,13 +113,14 @@ interface Lowered extends Pick<Passed, "state" | "kept"> {
   readonly plan: Plan;
   readonly refresh: Plan | undefined;
 }
-function lowered(program: Given, tiles: boolean): Either<CompileError, Lowered> {
+function lowered(program: Given, o: LowerOptions): Either<CompileError, Lowered> {
   const p = passed(program);
   if (isLeft(p)) return p;
-  const plan = lower(p.right.program, { tiles });
+  const plan = lower(p.right.program, o);
   if (isLeft(plan)) return left(new CompileError([plan.left]));
   const { state, kept } = p.right;
-  const refresh = kept.length > 0 ? lower({ name: `${program.name}_kept`, inputs: {}, outputs: {}, updates: [], kept }) : undefined;
+  const refresh =
+    kept.length > 0 ? lower({ name: `${program.name}_kept`, inputs: {}, outputs: {}, updates: [], kept }, { ...o, tiles: false }) : undefined;
   if (refresh && isLeft(refresh)) return left(new CompileError([refresh.left]));
   return right({ plan: plan.right, refresh: refresh?.right, state, kept });
 }
@@ -131,13 +132,13 @@ export const compiledBackend = (device: Device, threads: number): Backend => ({
   compile: async (program) => {
     // A program that measures itself shows its plan in any case.
     const store = program.profile ? undefined : device.programs;
-    const identity = store && identityOf({ ...program, tiles: device.tiles });
+    const identity = store && identityOf({ ...program, lowering: device.lowering });
     const key = identity ? (store?.key(identity.text) ?? null) : null;
     if (store && identity && key !== null) {
-      const known = recalled(store, key, identity, () => lowered(program, device.tiles));
+      const known = recalled(store, key, identity, () => lowered(program, device.lowering));
       if (known) return right(known);
     }
-    const made = lowered(program, device.tiles);
+    const made = lowered(program, device.lowering);
     if (isLeft(made)) return made;
     const { refresh, state, kept: values } = made.right;
     const plan = program.profile ? profiled(made.right.plan, device.name, threads) : made.right.plan;

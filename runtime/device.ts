@@ -1,4 +1,5 @@
 // What every device is. A session owns state and binds several programs to it.
+import type { LowerOptions } from "../compiler/lower/lower.js";
 import type { Plan } from "../compiler/plan.js";
 import type { DType } from "../dsl/node.js";
 import type { Words } from "../dsl/random.js";
@@ -49,8 +50,8 @@ export interface ProgramStore {
 }
 export interface Device {
   readonly name: string;
-  /** Does its target have kernels of tiles? */
-  readonly tiles: boolean;
+  /** What its target wants of a plan. */
+  readonly lowering: LowerOptions;
   /** Allocates (zeroed) state for these paths. */
   alloc(state: readonly StateSpec[]): Promise<DeviceState>;
   compile(plan: Plan): Promise<Executable>;

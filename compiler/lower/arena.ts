@@ -5,8 +5,8 @@ import type { Buffer } from "./expr.js";
 import { type Life, type Lives, livesOf, needed, type Piece, type Span } from "./lives.js";
 import type { Step } from "./nest.js";
 
-/** Of every buffer's place, in bytes: a cache line, and the widest vector. */
-export const ALIGN = 64;
+/** Of every buffer's place, in bytes, where a target asks for nothing else: a cache line, and the widest vector. */
+const ALIGN = 64;
 
 export interface Arena {
   /** By the buffer's id. */
@@ -14,9 +14,9 @@ export interface Arena {
   readonly arenaBytes: number;
 }
 
-export function placeTemporaries(steps: readonly Step[]): Arena {
+export function placeTemporaries(steps: readonly Step[], align = ALIGN): Arena {
   const lives = livesOf(steps);
-  const bodies = lives.lives.map((l) => new Body(l));
+  const bodies = lives.lives.map((l) => new Body(l, align));
   for (const [i, b] of bodies.entries())
     for (let j = 0; j < i; j++) {
       const other = bodies[j] as Body;
@@ -29,10 +29,10 @@ export function placeTemporaries(steps: readonly Step[]): Arena {
   let best: Arena | undefined;
   for (const order of orders(bodies, lives))
     for (const fit of [lowest, tightest]) {
-      const found = place(bodies, order, fit);
+      const found = place(bodies, order, fit, align);
       if (!best || found.arenaBytes < best.arenaBytes) best = found;
       // The rest is what alignment costs.
-      if (best.arenaBytes <= least + ALIGN * bodies.length) return best;
+      if (best.arenaBytes <= least + align * bodies.length) return best;
     }
   return best ?? { offsets: new Map(), arenaBytes: 0 };
 }
@@ -44,10 +44,10 @@ class Body {
   readonly bytes: number;
   readonly span: Span;
   readonly neighbours: { readonly of: number; readonly refused: readonly (readonly [number, number])[] }[] = [];
-  constructor(life: Life) {
+  constructor(life: Life, align: number) {
     this.buffer = life.buffer;
     const last = life.pieces.at(-1) as Piece;
-    this.bytes = Math.ceil(last.to / ALIGN) * ALIGN;
+    this.bytes = Math.ceil(last.to / align) * align;
     this.pieces = life.pieces.map((p) => (p === last ? { ...p, to: this.bytes } : p));
     const spans = life.pieces.flatMap((p) => p.spans);
     this.span = { first: Math.min(...spans.map((s) => s.first)), last: Math.max(...spans.map((s) => s.last)) };
@@ -82,7 +82,7 @@ type Fit = (gaps: readonly (readonly [number, number])[]) => number;
 const lowest: Fit = (gaps) => (gaps[0] as readonly [number, number])[0];
 const tightest: Fit = (gaps) => gaps.reduce((a, b) => (b[1] - b[0] < a[1] - a[0] ? b : a))[0];
 
-function place(bodies: readonly Body[], order: readonly number[], fit: Fit): Arena {
+function place(bodies: readonly Body[], order: readonly number[], fit: Fit, align: number): Arena {
   const at = new Map<number, number>();
   let arenaBytes = 0;
   for (const i of order) {
@@ -97,7 +97,7 @@ function place(bodies: readonly Body[], order: readonly number[], fit: Fit): Are
     let from = 0;
     for (const [above, below] of refused.sort((x, y) => x[0] - y[0])) {
       if (above >= from) gaps.push([from, above]);
-      from = Math.max(from, Math.ceil(below / ALIGN) * ALIGN);
+      from = Math.max(from, Math.ceil(below / align) * align);
     }
     gaps.push([from, Number.POSITIVE_INFINITY]);
     const base = fit(gaps);

@@ -59,6 +59,10 @@ export interface LowerError {
 export interface LowerOptions {
   /** Kernels of tiles, for targets that have them; else what they would never store is stored. */
   readonly tiles: boolean;
+  /** Kernels of tiles may gather columns beside their folds (mirror.ts): fewer products, by one thread a batch. Yes unless said. */
+  readonly columns?: boolean;
+  /** Bytes that places in the arena are multiples of: a power of two, 64 unless said. */
+  readonly align?: number;
 }
 export function lower(given: Program, o: LowerOptions = { tiles: false }): Either<LowerError, Plan> {
   const p = { ...given, updates: given.updates.map((u) => ({ ...u, value: inOwnAxes(u.value) })) };
@@ -72,7 +76,7 @@ export function lower(given: Program, o: LowerOptions = { tiles: false }): Eithe
       message: "f64 tensors exist on the js device alone",
       hint: 'cast to "f32", or compile with device: "js"',
     });
-  const plan = new Lowering(p, choose(p, r, roots, o), o.tiles).plan();
+  const plan = new Lowering(p, choose(p, r, roots, o), o).plan();
   verifyPlan(plan);
   return right(plan);
 }
@@ -133,7 +137,7 @@ class Lowering {
   constructor(
     readonly p: Program,
     readonly choice: Chosen,
-    readonly tiles: boolean,
+    readonly o: LowerOptions,
   ) {
     const { r, direct } = choice;
     this.r = r;
@@ -185,12 +189,12 @@ class Lowering {
     for (const nest of foldWhereWritten(orderUpdates(fuseUpdates(nests), temporary), kept)) steps.push({ step: "nest", nest });
     const sources = new Set((this.p.kept ?? []).map((k) => this.#leaves.get(k.leaf) as Buffer));
     const soon = early(steps, sources);
-    steps.splice(0, steps.length, ...(this.tiles ? ontoProducts(soon) : soon));
-    const blocks = this.tiles ? this.#blocks(steps, holds) : { steps, reasons: [], inBlocks: new Set<number>() };
+    steps.splice(0, steps.length, ...(this.o.tiles ? ontoProducts(soon) : soon));
+    const blocks = this.o.tiles ? this.#blocks(steps, holds) : { steps, reasons: [], inBlocks: new Set<number>() };
     const inOrder = inPlace(sooner(withoutUnread(intoState(blocks.steps)), (name) => this.#unique(name)));
     const used = usedIn(inOrder);
     const all = [...this.#buffers, ...this.#tables.buffers].filter((b) => b.role !== "temp" || used.has(b));
-    const { offsets, arenaBytes } = placeTemporaries(inOrder);
+    const { offsets, arenaBytes } = placeTemporaries(inOrder, this.o.align);
     return {
       name: this.p.name,
       buffers: all,
@@ -330,7 +334,7 @@ class Lowering {
         if (this.#homes.get(n)?.buffer !== to.buffer || this.r.home.get(n) !== l) out.push(this.#nests.copy(n, to, `next_${to.buffer.name}`));
       }
     }
-    return group(out);
+    return this.#group(out);
   }
   #loop(l: Loop): Step[] {
     const out: Step[] = [];
@@ -348,6 +352,25 @@ class Lowering {
       }
     }
     if (l.count > 0 && body.length > 0) out.push({ step: "loop", v: counterName(l), count: l.count, reverse: l.reverse, body });
+    return out;
+  }
+  /** Neighbouring kernels become one where they share loops and memory. */
+  #group(items: readonly (Nest | Step)[]): Step[] {
+    const out: Step[] = [];
+    let run: Nest[] = [];
+    const flush = () => {
+      const nests = gathered(fuseRows(finishProducts(fuseMaps(run))));
+      for (const nest of this.o.columns === false ? nests : fuseMirrored(nests)) out.push({ step: "nest", nest });
+      run = [];
+    };
+    for (const x of items) {
+      if ("form" in x) run.push(x);
+      else {
+        flush();
+        out.push(x);
+      }
+    }
+    flush();
     return out;
   }
 }
@@ -369,24 +392,6 @@ function turnAxis(l: Loop, axes: Readonly<Record<string, Extent>>): string {
 }
 const ownsMemory = (n: Node): boolean => n.op !== "leaf" && n.op !== "constant" && n.op !== "carry" && n.op !== "emit";
 
-/** Neighbouring kernels become one where they share loops and memory. */
-function group(items: readonly (Nest | Step)[]): Step[] {
-  const out: Step[] = [];
-  let run: Nest[] = [];
-  const flush = () => {
-    for (const nest of fuseMirrored(gathered(fuseRows(finishProducts(fuseMaps(run)))))) out.push({ step: "nest", nest });
-    run = [];
-  };
-  for (const x of items) {
-    if ("form" in x) run.push(x);
-    else {
-      flush();
-      out.push(x);
-    }
-  }
-  flush();
-  return out;
-}
 /** Kernels of tiles stand as early as what they read allows: those of one layer then wait for each other nowhere. So does
  *  what chooses a few elements of a large value, which may be overwritten then. */
 function gathered(nests: readonly Nest[]): readonly Nest[] {

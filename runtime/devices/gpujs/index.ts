@@ -167,7 +167,7 @@ function spread(s: Staged): Float32Array {
 }
 
 export class GpujsDevice implements Device {
-  readonly tiles = false;
+  readonly lowering = { tiles: false };
   readonly name = "gpujs";
   readonly owned = new Set<Disposable>();
   #disposed = false;

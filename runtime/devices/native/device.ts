@@ -334,7 +334,7 @@ class Program implements Executable {
 }
 
 class CpuDevice implements NativeDevice {
-  readonly tiles = true;
+  readonly lowering = { tiles: true };
   readonly name = "native";
   readonly programs: Programs | undefined;
   readonly #context: Context;
