@@ -6,11 +6,11 @@ import type { Nest } from "../../lower/nest.js";
 import { nestsOf } from "../../lower/turns.js";
 import type { Target, TargetError } from "../target.js";
 import { printKernel, Unprintable, type WgslKernel } from "./print.js";
-import { tiled } from "./recipe.js";
+import { contract as tiled } from "./recipes/contract.js";
 
-export { limits, numerics } from "./limits.js";
+export { guaranteed, numerics, type WgslLimits } from "./limits.js";
 export { printKernel, type WgslKernel } from "./print.js";
-export { tiled } from "./recipe.js";
+export { contract as tiled } from "./recipes/contract.js";
 
 export interface WgslProgram {
   /** In the plan's order; loops of the plan are the host's. */

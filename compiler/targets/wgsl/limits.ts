@@ -1,16 +1,36 @@
-// WebGPU's guaranteed limits and WGSL's numerics, as data: what recipes size their tiles by, and what the printer holds
+// What a WebGPU adapter holds, and WGSL's numerics, as data: what recipes size their tiles by, and what the printer holds
 // a kernel to.
-export const limits = {
+export interface WgslLimits {
   /** Bytes of `var<workgroup>`. */
-  workgroupMemory: 16 * 1024,
+  readonly workgroupMemory: number;
   /** Invocations of a workgroup, in all and along x, y and z. */
+  readonly invocations: number;
+  readonly workgroupSize: readonly [number, number, number];
+  /** Storage buffers of a shader. */
+  readonly storageBuffers: number;
+  /** Bytes of one binding of a storage buffer, and of a buffer. */
+  readonly bindingSize: number;
+  readonly bufferSize: number;
+  /** Workgroups along one dimension of a dispatch. */
+  readonly dispatch: number;
+  /** 16-bit floats in storage and arithmetic. */
+  readonly f16: boolean;
+  /** Invocations of a subgroup, which may differ from one pipeline to the next; null: no subgroup operations. */
+  readonly subgroups: { readonly min: number; readonly max: number } | null;
+}
+
+/** What every WebGPU adapter has. */
+export const guaranteed: WgslLimits = {
+  workgroupMemory: 16 * 1024,
   invocations: 256,
   workgroupSize: [256, 256, 64],
-  /** Storage buffers of a shader. */
   storageBuffers: 8,
-  /** Workgroups along one dimension of a dispatch. */
+  bindingSize: 128 * 2 ** 20,
+  bufferSize: 256 * 2 ** 20,
   dispatch: 65_535,
-} as const;
+  f16: false,
+  subgroups: null,
+};
 
 export const numerics = {
   /** An implementation may assume that neither occurs: masks are finite here, NaN can be tested by bits alone. */
@@ -18,6 +38,8 @@ export const numerics = {
   nan: false,
   /** May be flushed to zero. */
   denormals: false,
+  /** i32 arithmetic on data wraps; what addresses memory is proved not to. */
+  integers: 32,
   /** What stands for ∓∞: the mask value lies far below the floor of a softmax's maximum (−1e38). */
   mask: 3e38,
 } as const;

@@ -5,7 +5,7 @@
 import { exprsOf, type For, type Kernel, type Stmt, statements } from "../../loop/ir.js";
 import { ceilDiv, offset, sub, termsOf } from "../../loop/terms.js";
 import { type Buffer, type Expr, elements, maxOf, type Type } from "../../lower/expr.js";
-import { limits, numerics } from "./limits.js";
+import { guaranteed as limits, numerics } from "./limits.js";
 import { type MathName, withCallees } from "./math.js";
 import { spelling } from "./spelling.js";
 

@@ -4,19 +4,19 @@
 //
 // Bits: chunks of 256 along k, an fma chain from 0 in each, chunks added in order. Staged zeros beyond k's end change nothing.
 
-import { CHUNK } from "../../loop/fold.js";
-import { allocS, ifS, letS, loop, type Stmt, storeS, tile } from "../../loop/ir.js";
-import { count, freshName, spanOf, unflatten } from "../../loop/spans.js";
-import { add, idiv, imin, imod, less, mul } from "../../loop/terms.js";
-import { apply, type Expr, int, load, local, real, variable } from "../../lower/expr.js";
-import type { Nest, Store } from "../../lower/nest.js";
+import { CHUNK } from "../../../loop/fold.js";
+import { allocS, ifS, letS, loop, type Stmt, storeS, tile } from "../../../loop/ir.js";
+import { count, freshName, spanOf, unflatten } from "../../../loop/spans.js";
+import { add, idiv, imin, imod, less, mul } from "../../../loop/terms.js";
+import { apply, type Expr, int, load, local, real, variable } from "../../../lower/expr.js";
+import type { Nest, Store } from "../../../lower/nest.js";
 
 const SIDE = 16;
 const EACH = 4;
 const TILE = SIDE * EACH;
 const DEPTH = 16;
 
-export function tiled(nest: Extract<Nest, { form: "contract" }>): readonly Stmt[] {
+export function contract(nest: Extract<Nest, { form: "contract" }>): readonly Stmt[] {
   const [batch, m, n, k] = [nest.batch.map(spanOf), nest.m.map(spanOf), nest.n.map(spanOf), nest.k.map(spanOf)] as const;
   const [B, M, N, K] = [count(batch), count(m), count(n), count(k)];
   const [item, row0, column0, y, x, chunk, step] = ["item", "row", "column", "y", "x", "chunk", "step"].map(freshName) as Names;
