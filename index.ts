@@ -40,8 +40,10 @@ export {
 export { type ExportedFile, type ExportTarget, exportedFiles, exportTargets, writeFiles } from "./runtime/export.js";
 export { DivergedError, type NotFinite } from "./runtime/finite.js";
 export { type Expression, type Halves, halvesOf } from "./runtime/halves.js";
+export { type Kernel, kernelsOfProgram, type Printed, type Printer } from "./runtime/kernels.js";
 export { memoryOf, type ProgramMemory } from "./runtime/memory.js";
 export { type Precision, precisionOf, precisionText, readPrecision, type WeightUpdate } from "./runtime/precision.js";
+export { cPrinter, gpujsPrinter, kernelsOf, type PrintedTarget, printedTargets, wgslPrinter } from "./runtime/printers.js";
 export { type KernelSource, type KernelTime, kernelTimes } from "./runtime/profile.js";
 export {
   type Attained,
@@ -59,11 +61,8 @@ export {
   compile,
   compileIn,
   inputLeaves,
-  kernelsOf,
   openSession,
-  type PrintedTarget,
   type Program,
-  printedTargets,
   type Results,
 } from "./runtime/program.js";
 export { measureRoofs, type Roofs, roofsOf } from "./runtime/roofs.js";

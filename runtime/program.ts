@@ -1,24 +1,15 @@
 // compile: an expression as something that runs. The result tree has arrays for tensors and numbers for scalars.
-import { type Either, isLeft, left, map, right } from "fp-ts/lib/Either.js";
-import { kernelsIn } from "../compiler/explain/kernels.js";
-import { placesOfNest } from "../compiler/explain/stages.js";
-import { lower } from "../compiler/lower/lower.js";
+import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import { showPlan } from "../compiler/lower/show.js";
-import type { Plan } from "../compiler/plan.js";
-import { c } from "../compiler/targets/c/program.js";
-import { type GpujsProgram, gpujs } from "../compiler/targets/gpujs/index.js";
-import type { TargetError } from "../compiler/targets/target.js";
-import { type WgslProgram, wgsl } from "../compiler/targets/wgsl/index.js";
 import { ArgumentError } from "../dsl/errors.js";
 import type { AnyTensor, Tree } from "../dsl/index.js";
 import type { Leaf } from "../dsl/node.js";
-import type { Place } from "../dsl/places.js";
 import { isNode } from "../dsl/tensor.js";
 import { flatten } from "../dsl/tree.js";
-import { CompileError, passed } from "./backend.js";
 import type { HostArray } from "./device.js";
 import { type DeviceName, type DeviceOptions, devices } from "./devices/index.js";
 import { DeviceError } from "./errors.js";
+import type { Kernel } from "./kernels.js";
 import { Session } from "./session.js";
 
 /** Results by the shape of the compiled tree: a number for a scalar, else an array, row-major in the axis order of the
@@ -30,10 +21,6 @@ export type Results<O> = O extends { readonly axes: infer A; readonly dtype: unk
   : { readonly [K in keyof O]: Results<O[K]> };
 export type Arrays<I> = { readonly [K in keyof I]: ArrayLike<number> };
 
-export interface Kernel {
-  readonly name: string;
-  readonly source: string;
-}
 export interface Program<I, O> {
   /** One run. Arrays are row-major in the input's axis order; run-time extents are read off their lengths, or given by
    *  axis name in `extents`. */
@@ -120,40 +107,6 @@ export async function compileIn<const I extends { readonly [name: string]: AnyTe
     explain: () => (program.plan ? showPlan(program.plan) : "the js device evaluates the expression as it stands: it has no kernels"),
     [Symbol.dispose]: () => (o.own ? session[Symbol.dispose]() : program[Symbol.dispose]()),
   };
-}
-
-/** What prints kernels without running them: one line a target. */
-const printers = {
-  c: (plan: Plan) => map(({ kernels }: { readonly kernels: readonly Kernel[] }) => kernels)(c.compile(plan)),
-  gpujs: (plan: Plan) => map(({ kernels }: GpujsProgram): readonly Kernel[] => kernels)(gpujs("webasm").compile(plan)),
-  wgsl: (plan: Plan) => map(({ kernels }: WgslProgram): readonly Kernel[] => kernels)(wgsl.compile(plan)),
-} as const satisfies Readonly<Record<string, (plan: Plan) => Either<TargetError, readonly Kernel[]>>>;
-export type PrintedTarget = keyof typeof printers;
-export const printedTargets = Object.keys(printers) as readonly PrintedTarget[];
-
-/** The text of every kernel of `out` as a function of `inputs` on a target, and where the author wrote what it computes;
- *  needs no compiler and no device. Left says
- *  which kernel the target cannot print. Throws CompileError for what is wrong with the expression. */
-export function kernelsOf(
-  inputs: Readonly<Record<string, AnyTensor>>,
-  out: Tree,
-  target: PrintedTarget,
-): Either<TargetError, { readonly kernels: readonly (Kernel & { readonly places: readonly Place[] })[]; readonly plan: string }> {
-  const found = flatten(out);
-  const outputs = Object.fromEntries(found.map(({ path, node }) => [path || "out", node]));
-  const p = passed({ name: "program", inputs: inputLeaves(inputs), outputs, updates: [] });
-  if (isLeft(p)) throw p.left;
-  const plan = lower(p.right.program, { tiles: target === "c" });
-  if (isLeft(plan)) throw new CompileError([plan.left]);
-  const nests = kernelsIn(plan.right).flatMap((k) => k.nests);
-  /** Of the nest that a kernel is, or is a part of. */
-  const placesOf = (kernel: string) => {
-    const own = nests.filter((n) => n.name === kernel || kernel.startsWith(`${n.name}_`)).sort((a, b) => b.name.length - a.name.length)[0];
-    return own ? placesOfNest(plan.right, own) : [];
-  };
-  return map((kernels: readonly Kernel[]) => ({ kernels: kernels.map((k) => ({ ...k, places: placesOf(k.name) })), plan: showPlan(plan.right) }))(
-    printers[target](plan.right),
-  );
 }
 
 /** The leaves behind a record of inputs. */
