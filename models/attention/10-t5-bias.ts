@@ -1,5 +1,5 @@
 // T5 relative bias, learned, logarithmic buckets up to distance 128 (Raffel 2020)
-import { dot, formula, map, sizes, softmax, view } from "../../dsl/index.js";
+import { dot, formula, label, map, sizes, softmax, view } from "../../dsl/index.js";
 import { logits, qkv } from "./base.js";
 
 export const t5 = formula({ ...qkv, b: "bucket" }, ({ q, k, v, b }) => {
@@ -10,5 +10,5 @@ export const t5 = formula({ ...qkv, b: "bucket" }, ({ q, k, v, b }) => {
     return { bucket: d < half ? d : Math.min(n - 1, half + Math.floor((half * Math.log(d / half)) / Math.log(128 / half))) };
   });
   const biased = map({ s, bias }, ({ s, bias }, { query: i, key: j }) => (j <= i ? s + bias : -Infinity));
-  return dot(softmax(biased, "key"), v, "key");
+  return dot(softmax(label(biased, "scores"), "key"), v, "key");
 });
