@@ -1,10 +1,8 @@
-// The devices by name: one line each.
+// The devices by name: one entry each. Each is loaded when it is opened, so that a bundle's first file has none of them.
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import { type Backend, compiledBackend, oracleBackend } from "../backend.js";
 import { DeviceError } from "../errors.js";
 import type { TuneOptions } from "../tune.js";
-import { createGpujs } from "./gpujs/index.js";
-import { createNative } from "./native/index.js";
 
 export interface DeviceOptions {
   readonly threads?: number | undefined;
@@ -23,12 +21,14 @@ const untuned = (device: string, o: DeviceOptions): Either<DeviceError, undefine
 
 export const devices = {
   native: async (o) => {
+    const { createNative } = await import("./native/index.js");
     const d = await createNative({ ...o, tune: o.tune === true ? {} : o.tune || undefined });
     return isLeft(d) ? d : right(compiledBackend(d.right, d.right.threads));
   },
   gpujs: async (o) => {
     const asked = untuned("gpujs", o);
     if (isLeft(asked)) return asked;
+    const { createGpujs } = await import("./gpujs/index.js");
     const d = await createGpujs();
     return isLeft(d) ? d : right(compiledBackend(d.right, 1));
   },
