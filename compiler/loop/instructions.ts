@@ -1,7 +1,7 @@
 // The instructions that recipes may ask of a target, and what each means in loops: a target that lacks one prints the
 // meaning, and the tests run it.
 import { apply, type Expr, int, load, local, real, variable } from "../lower/expr.js";
-import { type Instruction, ifS, letS, loop, type Place, type Stmt, setS, varS } from "./ir.js";
+import { allocS, type Instruction, ifS, letS, loop, type Place, type Stmt, setS, tile, varS } from "./ir.js";
 import { freshName } from "./spans.js";
 import { add, idiv, imod, mul } from "./terms.js";
 
@@ -9,6 +9,9 @@ import { add, idiv, imod, mul } from "./terms.js";
  *  with AVX). */
 export const PANEL_ROWS = 12;
 export const PANEL_COLUMNS = 16;
+
+/** Of a workgroup, at most. */
+const INVOCATIONS = 1024;
 
 type Meaning = (places: readonly Place[], ints: readonly Expr[]) => readonly Stmt[];
 
@@ -53,6 +56,22 @@ const meanings: { readonly [I in Instruction]: Meaning } = {
           put(T, add(mul(variable(column), stride as Expr), variable(row)), at(F, add(mul(variable(row), int(8)), variable(column)))),
         ]),
       ]),
+    ];
+  },
+  // Through memory of the workgroup.
+  exchange: ([value, other], [invocation, mask]) => {
+    const [V, O] = [value, other] as [Place, Place];
+    const all = tile(freshName("exchanged"), V.buffer.dtype, INVOCATIONS);
+    const at = invocation as Expr;
+    const bit = (mask as Expr & { kind: "num" }).value;
+    const partner = apply("select", "int", apply("lt", "bool", imod(at, int(2 * bit)), int(bit)), add(at, int(bit)), add(at, int(-bit)));
+    const barrier: Stmt = { s: "barrier", scope: "workgroup" };
+    return [
+      allocS(all, "workgroup"),
+      { s: "store", buffer: all, index: [at], value: load(V.buffer, V.index) },
+      barrier,
+      { s: "store", buffer: O.buffer, index: O.index, value: load(all, [partner]) },
+      barrier,
     ];
   },
 };

@@ -56,8 +56,10 @@ export type Stmt =
  *    C[r, c] (+)= Σ_k A[r, k]·B[k, c], an fma chain from 0 along k. A target divides rows and columns into what its
  *    registers hold.
  *  transpose8: places source (8 rows of 8), target; int stride: target[c·stride + r] = source[r, c], c ascending, and
- *    target[c·stride … + 8) is all overwritten. */
-export type Instruction = "block" | "transpose8";
+ *    target[c·stride … + 8) is all overwritten.
+ *  exchange: places value, other (one invocation's own); ints invocation, mask (a power of two, a constant): other is what
+ *    invocation ^ mask of the workgroup, a neighbour in its subgroup, has as value. All invocations come by. */
+export type Instruction = "block" | "transpose8" | "exchange";
 
 export interface Kernel {
   readonly name: string;

@@ -7,6 +7,7 @@ import { labelWords } from "../../../dsl/random.js";
 import { exprsOf, type Instruction, type Kernel, type Place, type Stmt, statements, THREADS } from "../../loop/ir.js";
 import { ceilDiv, type Interval, interval, linear, namesOf, offset, sub, termsOf } from "../../loop/terms.js";
 import { type Buffer, type Expr, elements, partsOf, type Type } from "../../lower/expr.js";
+import { type Naming, readableBut } from "../naming.js";
 import { freeOf, type Paired, pairedLoop } from "./paired.js";
 import { prelude } from "./prelude.js";
 import { type Form, spelling } from "./spelling.js";
@@ -22,26 +23,8 @@ export interface PrintedKernel {
   readonly scratchBytes: number;
   readonly writes: ReadonlySet<Buffer>;
 }
-/** How names of buffers, variables and locals are written: readable, or numbered so that equal kernels are equal text. */
-export type Naming = (name: string) => string;
-/** Names as they are, but for the numbers that made them unique in the process: a kernel's text depends on the kernel alone. */
-export function readable(): Naming {
-  const seen = new Map<string, string>();
-  const used = new Set(taken);
-  return (name) => {
-    const known = seen.get(name);
-    if (known) return known;
-    const stem = name
-      .replace(/(_\d+)+$/, "")
-      .replace(/[^A-Za-z0-9_]/g, "_")
-      .replace(/^(?=\d|$)/, "_");
-    let text = stem;
-    for (let n = 2; used.has(text); n++) text = `${stem}_${n}`;
-    used.add(text);
-    seen.set(name, text);
-    return text;
-  };
-}
+/** Names as they are, where C allows. */
+export const readable = (): Naming => readableBut(taken);
 /** A kernel's own parameters, what the prelude defines, and C's keywords. */
 const taken = new Set([
   ...`b v c l_ b8 bW f32xW i32xW u32xW i64xW bW floor1 floor8 ceil1 ceil8 trunc1 trunc8 auto break case char const continue default do double else enum extern float for goto if inline int long register restrict return
@@ -50,14 +33,6 @@ const taken = new Set([
     (m) => m[1] ?? m[2] ?? m[3] ?? "",
   ),
 ]);
-export function numbered(): Naming {
-  const seen = new Map<string, string>();
-  return (name) => {
-    if (!seen.has(name)) seen.set(name, `x${seen.size}`);
-    return seen.get(name) as string;
-  };
-}
-
 interface Held {
   readonly type: Type;
   readonly wide: boolean;
@@ -553,6 +528,9 @@ class Printer {
 const instructions: { readonly [I in Instruction]: (places: readonly string[], ints: readonly string[]) => string } = {
   block: ([a, b, c], ints) => `block(${a}, ${b}, ${c}, ${ints.join(", ")})`,
   transpose8: ([from, to], [stride]) => `transpose8(${from}, ${to}, ${stride})`,
+  exchange: () => {
+    throw new Error("threads have no subgroups: a recipe for threads exchanges nothing");
+  },
 };
 
 const power = (n: number) => n > 0 && (n & (n - 1)) === 0;
