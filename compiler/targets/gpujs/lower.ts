@@ -1,6 +1,8 @@
 // A nest as gpu.js kernels. A thread computes one cell of one array, so every store is a kernel of its own; values that
 // several of them need (a row's folds, a contraction's sum, the indices a `top` selects) are kernels too, into scratch
 // arrays, so that nothing is folded once for each element of the row it belongs to.
+
+import type { Extent } from "../../../dsl/node.js";
 import { apply, type Buffer, buffer, type Expr, elements, extentVar, int, load, local, maxOf, partsOf, strides, variable } from "../../lower/expr.js";
 import { iadd, imul, linearForm } from "../../lower/ints.js";
 import type { Axis, Monoid, Nest, Stage, Store } from "../../lower/nest.js";
@@ -8,23 +10,37 @@ import type { Bounds, Range } from "../../lower/ranges.js";
 import type { TargetError } from "../target.js";
 import { chunkTotal, fold, loops, prefix, selected } from "./folds.js";
 import { type GpujsMode, limits } from "./limits.js";
-import type { Address, GpujsKernel, HostStep } from "./program.js";
+import type { Address, GpujsAxis, GpujsBuffer, GpujsKernel, HostStep, Size } from "./program.js";
 import { type Value, Writer } from "./writer.js";
 
 const sum: Monoid = { names: ["v"], empty: [0], combine: [apply("add", "real", local("x.v", "real"), local("y.v", "real"))], kind: "sum" };
 
-/** Kernels of a plan so far, each text once. */
-export class Kernels {
-  readonly list: GpujsKernel[] = [];
-  readonly #numbers = new Map<string, number>();
-  intern(kernel: GpujsKernel): number {
-    const key = JSON.stringify([kernel.source, kernel.params, kernel.cells]);
-    const known = this.#numbers.get(key);
+/** Kernels of a plan so far, each text once, and its buffers by number: those of the plan, and what kernels result in. */
+export class Parts {
+  readonly kernels: GpujsKernel[] = [];
+  readonly buffers: GpujsBuffer[] = [];
+  readonly #kernelNumbers = new Map<string, number>();
+  readonly #bufferNumbers = new Map<Buffer, number>();
+  kernel(kernel: GpujsKernel): number {
+    const key = JSON.stringify([kernel.source, kernel.native?.source, kernel.params, kernel.cells]);
+    const known = this.#kernelNumbers.get(key);
     if (known !== undefined) return known;
-    this.#numbers.set(key, this.list.length);
-    return this.list.push(kernel) - 1;
+    this.#kernelNumbers.set(key, this.kernels.length);
+    return this.kernels.push(kernel) - 1;
+  }
+  buffer(b: Buffer, role: GpujsBuffer["role"] = b.role): number {
+    const known = this.#bufferNumbers.get(b);
+    if (known !== undefined) return known;
+    this.#bufferNumbers.set(b, this.buffers.length);
+    const data = b.role === "table" && b.data ? Float32Array.from(b.data) : null;
+    return this.buffers.push({ name: b.name, dtype: b.dtype, role, axes: b.axes.map((a) => sizeOf(a.extent)), data }) - 1;
   }
 }
+export function sizeOf(e: Extent): Size {
+  const v = extentVar(e);
+  return typeof e === "number" || v.kind !== "var" ? maxOf(e) : { upTo: v.name, max: e.max };
+}
+const axesOf = (axes: readonly Axis[]): readonly GpujsAxis[] => axes.map((a) => ({ v: a.v, size: sizeOf(a.extent) }));
 
 /** Thrown inside the target, returned by it. */
 export class Refusal extends Error {
@@ -56,7 +72,7 @@ export class NestLowering {
   constructor(
     readonly nest: Nest,
     readonly mode: GpujsMode,
-    readonly kernels: Kernels,
+    readonly parts: Parts,
     outer: Bounds,
   ) {
     this.#bounds = new Map(outer);
@@ -100,6 +116,7 @@ export class NestLowering {
       axes.map((a) => ({ name: a.v, extent: a.extent })),
       "temp",
     );
+    const number = this.parts.buffer(out, "scratch");
     const cells = elements(out);
     if (cells === 0) return out;
     if (cells >= limits.exactInt)
@@ -113,9 +130,10 @@ export class NestLowering {
       const saved = this.#saved.get(name);
       if (saved) w.define(`l:${name}`, w.write(saved));
     }
-    const { source, functions } = w.finish(value(w));
+    const text = w.finish(value(w));
     const params = w.args.map((a) => (a.kind === "buffer" ? Math.max(1, elements(a.buffer)) : null));
-    this.steps.push({ do: "launch", kernel: this.kernels.intern({ name: out.name, source, functions, params, cells }), args: w.args, out });
+    const args = w.args.map((a) => (a.kind === "buffer" ? this.parts.buffer(a.buffer) : a.name));
+    this.steps.push({ do: "launch", kernel: this.parts.kernel({ name: out.name, ...text, params, cells }), args, out: number });
     return out;
   }
   /** The axes' variables from the cell's number. Beyond a run-time extent they repeat its last index: the result is void there. */
@@ -154,7 +172,8 @@ export class NestLowering {
   }
   #storeStep(axes: readonly Axis[], into: Buffer, index: readonly Expr[], from: Buffer): HostStep | null {
     if (elements(from) === 0) return null;
-    return { do: "store", from, axes, into, address: this.#address(axes, into, index) };
+    const address = this.#address(axes, into, index);
+    return { do: "store", from: this.parts.buffer(from), axes: axesOf(axes), into: this.parts.buffer(into), address };
   }
   #address(axes: readonly Axis[], into: Buffer, index: readonly Expr[]): Address {
     const step = strides(into);
@@ -164,7 +183,7 @@ export class NestLowering {
       const form = linearForm(e);
       constant += form.constant * (step[k] as number);
       for (const [atom, c] of form.terms) {
-        if (atom.kind !== "var") return { kind: "array", buffer: this.#addresses(axes, into, index) };
+        if (atom.kind !== "var") return { kind: "array", buffer: this.parts.buffer(this.#addresses(axes, into, index)) };
         terms.set(atom.name, (terms.get(atom.name) ?? 0) + c * (step[k] as number));
       }
     }
@@ -279,7 +298,9 @@ export class NestLowering {
       result.map((a) => ({ name: a.v, extent: a.extent })),
       "temp",
     );
-    this.steps.push({ do: "scatter", index, value, rows: nest.rows, over: nest.over, target: nest.target, out });
+    const target: GpujsAxis = { v: nest.target.v, size: sizeOf(nest.target.extent) };
+    const [at, of, into] = [this.parts.buffer(index), this.parts.buffer(value), this.parts.buffer(out, "scratch")];
+    this.steps.push({ do: "scatter", index: at, value: of, rows: axesOf(nest.rows), over: axesOf(nest.over), target, out: into });
     const store = this.#storeStep(result, nest.into.buffer, nest.into.index, out);
     if (store) this.steps.push(store);
   }

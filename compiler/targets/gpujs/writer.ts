@@ -9,8 +9,9 @@
 
 import { type Buffer, type Expr, partsOf, strides, type Type } from "../../lower/expr.js";
 import { type Bounds, rangeOf } from "../../lower/ranges.js";
-import { type Helper, type HelperFunction, helpers } from "./helpers.js";
+import { type Helper, helpers } from "./helpers.js";
 import { type GpujsMode, limits } from "./limits.js";
+import type { GpujsKernel } from "./program.js";
 import { drawn } from "./random.js";
 import { isCondition, type Parts, spelling } from "./spelling.js";
 
@@ -321,13 +322,14 @@ export class Writer implements Parts {
   }
 
   /** The kernel's text, returning this value. */
-  finish(v: Value): { readonly source: string; readonly functions: readonly HelperFunction[] } {
+  finish(v: Value): Pick<GpujsKernel, "source" | "functions" | "native"> {
     const out = this.convert(v, "real").text;
     this.line(`return ${out};`);
     const body = (this.#scopes[0] as Scope).lines.map((l) => `  ${l.replaceAll("\n", "\n  ")}`).join("\n");
     return {
       source: `function kernel(${this.args.map((a) => this.argument(a)).join(", ")}) {\n${body}\n}`,
       functions: [...this.#used].map((h) => helpers[h]),
+      native: null,
     };
   }
 }

@@ -1,40 +1,33 @@
 // Runs a gpu.js program's steps: launches kernels, stores their results where they belong, scatters, loops. Between kernels
 // the event loop gets its turn now and then, so that progress and Ctrl-C work during a long step.
-
-import type { Buffer } from "../../../compiler/lower/expr.js";
-import { extentVar, maxOf, strides } from "../../../compiler/lower/expr.js";
-import type { Axis } from "../../../compiler/lower/nest.js";
-import type { Address, GpujsProgram, HostStep } from "../../../compiler/targets/gpujs/index.js";
-import { limits } from "../../../compiler/targets/gpujs/index.js";
-import type { UpTo } from "../../../dsl/node.js";
-import { sizeOf } from "../../host.js";
-import type { CompiledKernels } from "./load.js";
+import {
+  type Address,
+  type GpujsAxis,
+  type GpujsBuffer,
+  type GpujsProgram,
+  type HostStep,
+  lengthOf,
+  limits,
+  most,
+  type Size,
+  stridesOf,
+} from "../../../compiler/targets/gpujs/index.js";
+import type { CompiledKernels } from "./kernels.js";
 import { checkIntegers, forEachIn, rounding } from "./memory.js";
+import { Values } from "./values.js";
 
 /** What a run works on. */
 export interface Frame {
-  /** Arrays of the plan's buffers; scratch arrays come and go. */
-  readonly arrays: Map<Buffer, Float32Array>;
-  /** Run-time extents by id. */
-  readonly extents: ReadonlyMap<number, number>;
-  /** Extents and loop counters by variable name. */
+  /** Arrays of the program's buffers by number; scratch arrays come and go. */
+  readonly arrays: Map<number, Values>;
+  /** Run-time extents and loop counters by variable name. */
   readonly ints: Map<string, number>;
   /** False once disposed: the run stops. */
   readonly alive: () => boolean;
 }
-export function frame(extents: ReadonlyMap<number, number>, declared: readonly UpTo[], alive: () => boolean): Frame {
-  const ints = new Map<string, number>();
-  for (const e of declared) {
-    const v = extentVar(e);
-    if (v.kind === "var") ints.set(v.name, sizeOf(e, extents));
-  }
-  return { arrays: new Map(), extents, ints, alive };
-}
 
 const PAUSE_MS = 30;
 const pause = () => new Promise<void>((resolve) => setTimeout(resolve, 0));
-/** gpu.js takes no empty arrays; nothing reads this one. */
-const nothing = new Float32Array(1);
 
 export class Runner {
   #since = performance.now();
@@ -53,9 +46,8 @@ export class Runner {
         }
         this.frame.ints.delete(s.v);
       } else if (s.do === "nest") {
-        const scratch = s.body.flatMap((x) => (x.do === "launch" || x.do === "scatter" ? [x.out] : []));
         for (const x of s.body) await this.#step(x, s.name);
-        for (const b of scratch) this.frame.arrays.delete(b);
+        for (const x of s.body) if (x.do === "launch" || x.do === "scatter") this.#drop(x.out);
       } else await this.#step(s, "");
     }
   }
@@ -81,48 +73,66 @@ export class Runner {
     }
   }
 
-  #array(b: Buffer): Float32Array {
+  #buffer = (b: number): GpujsBuffer => this.program.buffers[b] as GpujsBuffer;
+  #values(b: number): Values {
     const a = this.frame.arrays.get(b);
-    if (!a) throw new Error(`compiler bug: buffer ${b.name} is read before it is written`);
+    if (!a) throw new Error(`compiler bug: buffer ${this.#buffer(b).name} is read before it is written`);
     return a;
   }
-  #count = (a: Axis) => sizeOf(a.extent, this.frame.extents);
+  #drop(b: number): void {
+    this.frame.arrays.get(b)?.free();
+    this.frame.arrays.delete(b);
+  }
+  #int(name: string): number {
+    const v = this.frame.ints.get(name);
+    if (v === undefined) throw new Error(`compiler bug: variable ${name} has no value`);
+    return v;
+  }
+  #size = (s: Size): number => (typeof s === "number" ? s : this.#int(s.upTo));
+  #count = (a: GpujsAxis): number => this.#size(a.size);
+  #layout(axes: readonly GpujsAxis[], of: GpujsBuffer) {
+    const counts = axes.map(this.#count);
+    return { counts, strides: stridesOf(of.axes), elements: counts.reduce((n, c) => n * c, 1) };
+  }
 
   #launch(s: Extract<HostStep, { do: "launch" }>): void {
+    const out = this.#buffer(s.out);
     // A run-time extent of 0 leaves no cell to compute, and no index for the void ones.
-    if (s.out.axes.some((a) => sizeOf(a.extent, this.frame.extents) === 0)) {
-      this.frame.arrays.set(s.out, new Float32Array(s.out.axes.reduce((n, a) => n * maxOf(a.extent), 1)));
-      return;
-    }
-    const args = s.args.map((a) => {
-      if (a.kind === "int") {
-        const v = this.frame.ints.get(a.name);
-        if (v === undefined) throw new Error(`compiler bug: variable ${a.name} has no value`);
-        return v;
-      }
-      const data = this.#array(a.buffer);
-      return data.length === 0 ? nothing : data;
-    });
-    this.frame.arrays.set(s.out, this.kernels.run(s.kernel, args));
+    const empty = out.axes.some((a) => this.#size(a) === 0);
+    this.frame.arrays.set(
+      s.out,
+      empty
+        ? new Values(new Float32Array(lengthOf(out)))
+        : this.kernels.run(
+            s.kernel,
+            s.args.map((a) => (typeof a === "string" ? this.#int(a) : this.#values(a))),
+          ),
+    );
   }
 
   #store(s: Extract<HostStep, { do: "store" }>, name: string): void {
-    const from = this.#array(s.from);
-    const into = this.#array(s.into);
-    const round = rounding[s.into.dtype];
-    const layout = { counts: s.axes.map(this.#count), strides: strides(s.from), elements: s.axes.reduce((n, a) => n * this.#count(a), 1) };
-    if (s.into.dtype === "i32")
-      forEachIn(layout, (_, at) => checkIntegers(`${name}: ${s.into.name}`, from.subarray(at, at + 1), limits.exactInt - 1));
+    const from = this.#values(s.from);
+    const into = this.#values(s.into);
+    const buffer = this.#buffer(s.into);
+    const round = rounding[buffer.dtype];
+    const layout = this.#layout(s.axes, this.#buffer(s.from));
+    if (buffer.dtype === "i32") {
+      const given = from.array;
+      forEachIn(layout, (_, at) => checkIntegers(`${name}: ${buffer.name}`, given.subarray(at, at + 1), limits.exactInt - 1));
+    }
     const target = this.#target(s.address, s.axes);
-    const put = round ? (to: number, x: number) => (into[to] = round(x)) : (to: number, x: number) => (into[to] = x);
-    const addresses = s.address.kind === "array" ? this.#array(s.address.buffer) : null;
-    if (addresses) {
-      forEachIn(layout, (_, at) => put(addresses[at] as number, from[at] as number));
+    const full = target !== null && s.axes.every((a, k) => layout.counts[k] === most(a.size));
+    if (!round && full && s.axes.every((a, k) => most(a.size) === 1 || layout.strides[k] === target.strides[k])) {
+      if (target.constant === 0 && lengthOf(buffer) === lengthOf(this.#buffer(s.from))) this.#move(s.from, s.into);
+      else into.mutable.set(from.array, target.constant);
       return;
     }
-    const full = s.axes.every((a, k) => layout.counts[k] === maxOf(a.extent));
-    if (!round && full && s.axes.every((a, k) => maxOf(a.extent) === 1 || layout.strides[k] === target.strides[k])) {
-      into.set(from, target.constant);
+    const values = from.array;
+    const out = into.mutable;
+    const put = round ? (to: number, x: number) => (out[to] = round(x)) : (to: number, x: number) => (out[to] = x);
+    if (target === null) {
+      const addresses = this.#values((s.address as Extract<Address, { kind: "array" }>).buffer).array;
+      forEachIn(layout, (_, at) => put(addresses[at] as number, values[at] as number));
       return;
     }
     // Two walks over the same cells: one gives the address, one the value.
@@ -130,10 +140,18 @@ export class Runner {
     forEachIn({ ...layout, strides: target.strides }, (dense, at) => {
       to[dense] = target.constant + at;
     });
-    forEachIn(layout, (dense, at) => put(to[dense] as number, from[at] as number));
+    forEachIn(layout, (dense, at) => put(to[dense] as number, values[at] as number));
   }
-  #target(address: Address, axes: readonly Axis[]): { readonly constant: number; readonly strides: readonly number[] } {
-    if (address.kind === "array") return { constant: 0, strides: [] };
+  /** The whole of a scratch array, which no other step reads, becomes the buffer. */
+  #move(from: number, into: number): void {
+    const values = this.#values(from);
+    this.#values(into).free();
+    this.frame.arrays.set(into, values);
+    this.frame.arrays.delete(from);
+  }
+  /** null: the addresses are an array. */
+  #target(address: Address, axes: readonly GpujsAxis[]): { readonly constant: number; readonly strides: readonly number[] } | null {
+    if (address.kind === "array") return null;
     const steps = new Map<string, number>();
     let constant = address.constant;
     for (const [name, c] of address.terms) {
@@ -146,16 +164,15 @@ export class Runner {
 
   #scatter(s: Extract<HostStep, { do: "scatter" }>): void {
     const size = this.#count(s.target);
-    const stride = maxOf(s.target.extent);
-    const rowCount = s.rows.reduce((n, a) => n * maxOf(a.extent), 1);
-    const out = new Float32Array(rowCount * stride);
-    this.frame.arrays.set(s.out, out);
-    if (stride === 0 || s.value.axes.some((a) => sizeOf(a.extent, this.frame.extents) === 0)) return;
-    const index = this.#array(s.index);
-    const value = this.#array(s.value);
-    const inner = s.over.reduce((n, a) => n * maxOf(a.extent), 1);
-    const axes = [...s.rows, ...s.over];
-    const layout = { counts: axes.map(this.#count), strides: strides(s.value), elements: axes.reduce((n, a) => n * this.#count(a), 1) };
+    const stride = most(s.target.size);
+    const product = (axes: readonly GpujsAxis[]) => axes.reduce((n, a) => n * most(a.size), 1);
+    const out = new Float32Array(product(s.rows) * stride);
+    this.frame.arrays.set(s.out, new Values(out));
+    const layout = this.#layout([...s.rows, ...s.over], this.#buffer(s.value));
+    if (stride === 0 || layout.elements === 0) return;
+    const index = this.#values(s.index).array;
+    const value = this.#values(s.value).array;
+    const inner = product(s.over);
     forEachIn(layout, (_, at) => {
       const t = index[at] as number;
       if (!(t >= 0 && t < size)) return;

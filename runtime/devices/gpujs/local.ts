@@ -1,0 +1,122 @@
+// The host that runs gpu.js in this thread. Arrays are its own; jobs follow one another in one queue.
+import { type GpujsMode, type GpujsProgram, lengthOf } from "../../../compiler/targets/gpujs/index.js";
+import { DeviceError } from "../../errors.js";
+import type { GpujsCall, GpujsHost, GpujsResult } from "./host.js";
+import { CompiledKernels } from "./kernels.js";
+import type { Gpu, GpuClass } from "./load.js";
+import { Runner } from "./run.js";
+import { Values } from "./values.js";
+
+interface Opened {
+  readonly program: GpujsProgram;
+  readonly gpu: Gpu;
+  readonly kernels: CompiledKernels;
+  readonly tables: ReadonlyMap<number, Values>;
+}
+
+export class LocalGpujsHost implements GpujsHost {
+  readonly #memories = new Map<number, { values: Values }>();
+  readonly #programs = new Map<number, Opened>();
+  #next = 0;
+  #tail: Promise<unknown> = Promise.resolve();
+  constructor(
+    readonly mode: GpujsMode,
+    readonly gpu: GpuClass,
+  ) {}
+
+  #queued<T>(job: () => T | Promise<T>): Promise<T> {
+    const result = this.#tail.then(job);
+    this.#tail = result.catch(() => undefined); // its caller has the error
+    return result;
+  }
+  #memory(memory: number): { values: Values } {
+    const m = this.#memories.get(memory);
+    if (!m) throw new DeviceError({ kind: "Disposed", what: "the state" });
+    return m;
+  }
+
+  async alloc(elements: readonly number[]): Promise<readonly number[]> {
+    return elements.map((n) => {
+      const memory = this.#next++;
+      this.#memories.set(memory, { values: new Values(new Float32Array(n)) });
+      return memory;
+    });
+  }
+  read(memory: number): Promise<Float32Array> {
+    return this.#queued(() => this.#memory(memory).values.array.slice());
+  }
+  write(memory: number, values: Float32Array): Promise<void> {
+    return this.#queued(() => this.#memory(memory).values.mutable.set(values));
+  }
+  async free(memories: readonly number[]): Promise<void> {
+    const freed = memories.map((m) => this.#memories.get(m));
+    for (const m of memories) this.#memories.delete(m);
+    await this.#queued(() => {
+      for (const m of freed) m?.values.free();
+    });
+  }
+
+  async open(program: GpujsProgram): Promise<number> {
+    const tables = new Map<number, Values>();
+    for (const [b, { data }] of program.buffers.entries()) if (data) tables.set(b, new Values(data));
+    const number = this.#next++;
+    const gpu = new this.gpu({ mode: this.mode });
+    this.#programs.set(number, { program, gpu, kernels: new CompiledKernels(program.kernels, gpu), tables });
+    return number;
+  }
+  run(number: number, call: GpujsCall): Promise<GpujsResult> {
+    return this.#queued(async () => {
+      try {
+        return { ok: true, values: await this.#run(number, call) };
+      } catch (e) {
+        if (e instanceof DeviceError) return { ok: false, fault: e.fault };
+        throw e;
+      }
+    });
+  }
+  async #run(number: number, call: GpujsCall): Promise<readonly Float32Array[]> {
+    const opened = this.#programs.get(number);
+    if (!opened) throw new DeviceError({ kind: "Disposed", what: "the program" });
+    const { program } = opened;
+    const arrays = new Map<number, Values>(opened.tables);
+    const passing = new Set<number>();
+    for (const [b, values] of call.inputs) {
+      arrays.set(b, new Values(values));
+      passing.add(b);
+    }
+    for (const [b, buffer] of program.buffers.entries())
+      if (buffer.role === "output" || buffer.role === "temp") {
+        arrays.set(b, new Values(new Float32Array(lengthOf(buffer))));
+        passing.add(b);
+      }
+    for (const [b, memory] of call.state) arrays.set(b, this.#memory(memory).values);
+    const alive = () => this.#programs.has(number) && call.state.every(([, memory]) => this.#memories.has(memory));
+    try {
+      await new Runner(program, opened.kernels, { arrays, ints: new Map(Object.entries(call.ints)), alive }).steps(program.steps);
+      if (!this.#programs.has(number)) throw new DeviceError({ kind: "Disposed", what: `program ${program.name}` });
+      return call.outputs.map((b) => (arrays.get(b) as Values).array);
+    } finally {
+      // A store may have put another array in a state's place, whether or not the run came to its end.
+      for (const [b, memory] of call.state) {
+        const values = arrays.get(b) as Values;
+        const m = this.#memories.get(memory);
+        if (m) m.values = values;
+        else values.free();
+      }
+      for (const b of passing) arrays.get(b)?.free();
+    }
+  }
+  async close(number: number): Promise<void> {
+    const opened = this.#programs.get(number);
+    this.#programs.delete(number);
+    if (opened)
+      await this.#queued(async () => {
+        for (const t of opened.tables.values()) t.free();
+        opened.kernels.dispose();
+        await opened.gpu.destroy();
+      });
+  }
+  async destroy(): Promise<void> {
+    await Promise.all([this.free([...this.#memories.keys()]), ...[...this.#programs.keys()].map((p) => this.close(p))]);
+  }
+}
