@@ -1,5 +1,6 @@
 // The devices by name: one entry each. Each is loaded when it is opened, so that a bundle's first file has none of them.
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
+import type { GpujsMode } from "../../compiler/targets/gpujs/limits.js";
 import { type Backend, compiledBackend, oracleBackend } from "../backend.js";
 import { DeviceError } from "../errors.js";
 import type { TuneOptions } from "../tune.js";
@@ -12,6 +13,8 @@ export interface DeviceOptions {
   /** Measure how kernels are best blocked and divided on this machine before a program is compiled, and use what was found so
    *  before; the results are the same to the bit. native alone. */
   readonly tune?: boolean | TuneOptions | undefined;
+  /** How gpu.js runs: "webasm", "cpu", or, in browsers, "webgl2", the default where it is offered. gpujs alone. */
+  readonly mode?: GpujsMode | undefined;
 }
 type Open = (o: DeviceOptions) => Promise<Either<DeviceError, Backend>>;
 const untuned = (device: string, o: DeviceOptions): Either<DeviceError, undefined> =>
@@ -29,7 +32,7 @@ export const devices = {
     const asked = untuned("gpujs", o);
     if (isLeft(asked)) return asked;
     const { createGpujs } = await import("./gpujs/index.js");
-    const d = await createGpujs();
+    const d = await createGpujs({ mode: o.mode });
     return isLeft(d) ? d : right(compiledBackend(d.right, 1));
   },
   js: async (o) => {

@@ -1,7 +1,7 @@
 // What a plan becomes on gpu.js: kernels (each gives one new array, one cell a thread) and the host's steps around them.
-// Data only (numbers, names, Float32Arrays: what structuredClone copies), so that a program may run in another thread or process than the one that made it
-// (runtime/devices/gpujs/host.ts). A kernel's result lands in a scratch array, and a `store` step copies it to where it
-// belongs, since gpu.js cannot write a part of an array.
+// Data only (numbers, names, Float32Arrays: what structuredClone copies), so that a program may run in another thread or
+// process than the one that made it (runtime/devices/gpujs/host.ts). A kernel's result lands in a scratch array, and a
+// `store` step copies it to where it belongs, since gpu.js cannot write a part of an array.
 import type { DType } from "../../../dsl/node.js";
 import type { HelperFunction } from "./helpers.js";
 

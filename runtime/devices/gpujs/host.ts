@@ -4,7 +4,8 @@
 //
 // Memories and programs are numbers that the host gives. Runs on one host follow one another. A memory that is freed, or a
 // program that is closed, during a run ends it: its result is the fault `Disposed`.
-import type { GpujsMode, GpujsProgram } from "../../../compiler/targets/gpujs/index.js";
+import type { GpujsMode } from "../../../compiler/targets/gpujs/limits.js";
+import type { GpujsProgram } from "../../../compiler/targets/gpujs/program.js";
 import type { DeviceFault } from "../../errors.js";
 
 export interface GpujsCall {

@@ -3,17 +3,18 @@
 // This file is what users meet: names, storage types, checks, messages. What runs is behind a host (host.ts).
 import * as E from "fp-ts/lib/Either.js";
 import type { Plan } from "../../../compiler/plan.js";
-import { type GpujsMode, type GpujsProgram, gpujs, gpujsModes, lengthOf, limits } from "../../../compiler/targets/gpujs/index.js";
+import { type GpujsMode, type GpujsProgram, gpujs, lengthOf, limits } from "../../../compiler/targets/gpujs/index.js";
 import type { Device, DeviceState, Executable, HostArray, StateSpec } from "../../device.js";
 import { DeviceError } from "../../errors.js";
 import { checkExtents, describeAxes, fromStorage, layoutOf, type Staged, stageInputs, toStorage } from "../../host.js";
 import type { GpujsHost } from "./host.js";
-import { type LoadModule, loadGpujs } from "./load.js";
-import { LocalGpujsHost } from "./local.js";
+import type { LoadModule } from "./load.js";
+import { localHost } from "./local.js";
 import { checkIntegers, forEachIn, toUser } from "./memory.js";
 
 export interface GpujsOptions {
-  /** webasm (the default): f32 in WebAssembly with SIMD; cpu: plain JavaScript, the same bits; webgl2: on the GPU, in browsers. */
+  /** webasm: f32 in WebAssembly with SIMD; cpu: plain JavaScript, the same bits; webgl2: on the GPU, in browsers. Unless said,
+   *  webgl2 where it is offered (a page or worker whose WebGL 2 draws to f32), else webasm. */
   readonly mode?: GpujsMode | undefined;
   /** How to get the package, for hosts that bundle it themselves. */
   readonly load?: LoadModule | undefined;
@@ -209,13 +210,4 @@ export async function createGpujs(options: GpujsOptions = {}): Promise<E.Either<
   if (options.host) return E.right(new GpujsDevice(options.host));
   const host = await localHost(options);
   return E.isLeft(host) ? host : E.right(new GpujsDevice(host.right));
-}
-/** A host in this thread. */
-export async function localHost({ mode = "webasm", load }: Pick<GpujsOptions, "mode" | "load"> = {}): Promise<E.Either<DeviceError, GpujsHost>> {
-  if (!gpujsModes.includes(mode)) {
-    const expected = gpujsModes.map((m) => JSON.stringify(m)).join(" or ");
-    return E.left(new DeviceError({ kind: "BadOption", option: "mode", value: String(mode), expected }));
-  }
-  const gpu = await loadGpujs(load);
-  return E.isLeft(gpu) ? gpu : E.right(new LocalGpujsHost(mode, gpu.right));
 }

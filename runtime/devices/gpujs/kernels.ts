@@ -1,6 +1,7 @@
 // The kernels of one program, each compiled by gpu.js when it first runs.
-import type { GpujsKernel } from "../../../compiler/targets/gpujs/index.js";
-import { limits } from "../../../compiler/targets/gpujs/index.js";
+
+import { limits } from "../../../compiler/targets/gpujs/limits.js";
+import type { GpujsKernel } from "../../../compiler/targets/gpujs/program.js";
 import type { Gpu, GpuKernel } from "./load.js";
 import { Values } from "./values.js";
 

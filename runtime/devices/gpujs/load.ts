@@ -1,6 +1,6 @@
 // gpu.js, loaded when a device is made and not before: it is an optional peer, and 70 ms of start-up.
 import * as E from "fp-ts/lib/Either.js";
-import type { GpujsMode } from "../../../compiler/targets/gpujs/index.js";
+import type { GpujsMode } from "../../../compiler/targets/gpujs/limits.js";
 import { DeviceError } from "../../errors.js";
 
 /** The part of gpu.js that we use. */
@@ -22,7 +22,11 @@ export interface GpuKernel {
   destroy(): void;
   readonly kernel: { readonly fallbackReason?: string | null };
 }
-export type GpuClass = new (settings: { readonly mode: GpujsMode }) => Gpu;
+export interface GpuClass {
+  new (settings: { readonly mode: GpujsMode }): Gpu;
+  readonly isWebGL2Supported: boolean;
+  readonly isSinglePrecisionSupported: boolean;
+}
 export type LoadModule = () => Promise<unknown>;
 
 // The package's own types declare a kernel's result as nine kinds of array; what it gives for one output dimension is a Float32Array.

@@ -1,9 +1,12 @@
 // The host that runs gpu.js in this thread. Arrays are its own; jobs follow one another in one queue.
-import { type GpujsMode, type GpujsProgram, lengthOf } from "../../../compiler/targets/gpujs/index.js";
+// A page that only runs programs bundles this file; nothing here imports the compiler's part of the target.
+import * as E from "fp-ts/lib/Either.js";
+import { type GpujsMode, gpujsModes } from "../../../compiler/targets/gpujs/limits.js";
+import { type GpujsProgram, lengthOf } from "../../../compiler/targets/gpujs/program.js";
 import { DeviceError } from "../../errors.js";
 import type { GpujsCall, GpujsHost, GpujsResult } from "./host.js";
 import { CompiledKernels } from "./kernels.js";
-import type { Gpu, GpuClass } from "./load.js";
+import { type Gpu, type GpuClass, type LoadModule, loadGpujs } from "./load.js";
 import { Runner } from "./run.js";
 import { Values } from "./values.js";
 
@@ -119,4 +122,27 @@ export class LocalGpujsHost implements GpujsHost {
   async destroy(): Promise<void> {
     await Promise.all([this.free([...this.#memories.keys()]), ...[...this.#programs.keys()].map((p) => this.close(p))]);
   }
+}
+
+/** A host in this thread. `mode` left out: webgl2 where it is offered, else webasm. */
+export async function localHost(
+  o: { readonly mode?: GpujsMode | undefined; readonly load?: LoadModule | undefined } = {},
+): Promise<E.Either<DeviceError, GpujsHost>> {
+  if (o.mode !== undefined && !gpujsModes.includes(o.mode)) {
+    const expected = gpujsModes.map((m) => JSON.stringify(m)).join(" or ");
+    return E.left(new DeviceError({ kind: "BadOption", option: "mode", value: String(o.mode), expected }));
+  }
+  const gpu = await loadGpujs(o.load);
+  if (E.isLeft(gpu)) return gpu;
+  const offered = gpu.right.isWebGL2Supported && gpu.right.isSinglePrecisionSupported;
+  if (o.mode === "webgl2" && !offered)
+    return E.left(
+      new DeviceError({
+        kind: "CannotHold",
+        device: "gpujs",
+        reason: 'mode "webgl2" needs a browser whose WebGL 2 draws to 32-bit floats (EXT_color_buffer_float), and there is none here',
+        todo: 'use mode "webasm"',
+      }),
+    );
+  return E.right(new LocalGpujsHost(o.mode ?? (offered ? "webgl2" : "webasm"), gpu.right));
 }

@@ -1,6 +1,6 @@
 // How values lie in arrays of the gpu.js device. Every buffer is a Float32Array of values, whatever its dtype: bf16 and f16 values are
 // rounded when they are stored, bools are 0 and 1, integers must lie where f32 holds each of them.
-import { limits } from "../../../compiler/targets/gpujs/index.js";
+import { limits } from "../../../compiler/targets/gpujs/limits.js";
 import type { DType } from "../../../dsl/node.js";
 import type { HostArray } from "../../device.js";
 import { DeviceError } from "../../errors.js";

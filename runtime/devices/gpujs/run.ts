@@ -1,5 +1,6 @@
 // Runs a gpu.js program's steps: launches kernels, stores their results where they belong, scatters, loops. Between kernels
 // the event loop gets its turn now and then, so that progress and Ctrl-C work during a long step.
+import { limits } from "../../../compiler/targets/gpujs/limits.js";
 import {
   type Address,
   type GpujsAxis,
@@ -7,11 +8,10 @@ import {
   type GpujsProgram,
   type HostStep,
   lengthOf,
-  limits,
   most,
   type Size,
   stridesOf,
-} from "../../../compiler/targets/gpujs/index.js";
+} from "../../../compiler/targets/gpujs/program.js";
 import type { CompiledKernels } from "./kernels.js";
 import { checkIntegers, forEachIn, rounding } from "./memory.js";
 import { Values } from "./values.js";
