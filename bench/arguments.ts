@@ -6,7 +6,7 @@ import { namesOf, STEP_SIZES, type StepSize } from "../trainer.js";
 
 /** Against other systems. */
 const COMPARISONS = ["gemm", "attention", "step", "memory", "compile"] as const;
-export const PARTS = [...COMPARISONS, "quack", "precision", "growth"] as const;
+export const PARTS = [...COMPARISONS, "quack", "precision", "growth", "browser"] as const;
 export type Part = (typeof PARTS)[number];
 export const SIZES = namesOf(STEP_SIZES);
 export type Size = StepSize;
@@ -26,12 +26,14 @@ export interface Arguments {
   readonly save: boolean;
   /** A folder with bin/python: a virtual environment that has torch, jax or both. */
   readonly peers: string | null;
+  /** The GPU of `browser`: the software one of Chromium, or the machine's. */
+  readonly adapter: "software" | "system";
   /** Where the picture of a profile goes. */
   readonly plot: string | null;
   readonly help: boolean;
 }
 
-export const HELP = `npm run bench -- [gemm|attention|step|memory|compile|all|quack|precision|growth|profile] [options]
+export const HELP = `npm run bench -- [gemm|attention|step|memory|compile|all|quack|precision|growth|browser|profile] [options]
 
   gemm      matrix products against OpenBLAS: squares, and each product of a training step
   attention variants of attention, forward and backward, against PyTorch's fastest form of each
@@ -42,6 +44,7 @@ export const HELP = `npm run bench -- [gemm|attention|step|memory|compile|all|qu
   quack     our own step with QuacK and with QK norm against the step with neither, for AdamW and Muon
   precision our own training under each policy of storage: losses, bytes, and the time of a step
   growth    our own step against sequence length, layers, width and vocabulary, beside its FLOPs; work and barriers by threads
+  browser   attention and a step of micro on WebGPU in Chromium, against jax-js and TensorFlow.js: time, dispatches, memory
   profile   our own step, kernel by kernel, with a roofline picture
 
   --size ${SIZES.join("|")}|all
@@ -49,7 +52,9 @@ export const HELP = `npm run bench -- [gemm|attention|step|memory|compile|all|qu
   --pairs N                 rounds in which each system runs once (default 7; compile, memory: 3; quack: 40)
   --tune                    ours measures its kernels first (gemm, attention, step, quack, profile), and uses what it found before
   --threads N               of every system (default 2, or 1 on a single core)
-  --peers DIR               a Python environment with torch, jax or both (DIR/bin/python); else python3 is asked
+  --peers DIR               a Python environment with torch, jax or both (DIR/bin/python); else python3 is asked; browser: a folder
+                            with node_modules that has @jax-js/jax and @tensorflow/tfjs with @tensorflow/tfjs-backend-webgpu
+  --adapter software|system the GPU of browser: SwiftShader, which is the processor (default), or the machine's
   --json                    results as JSON on standard output
   --save                    write them to bench/RESULTS.md, in place of the section of the same command
   --plot FILE               profile: the picture as SVG (with --save: bench/roofline-SIZE.svg unless said)
@@ -80,6 +85,7 @@ export function readArguments(argv: readonly string[]): Either<string, Arguments
         threads: { type: "string" },
         peers: { type: "string" },
         plot: { type: "string" },
+        adapter: { type: "string" },
         tune: { type: "boolean", default: false },
         json: { type: "boolean", default: false },
         save: { type: "boolean", default: false },
@@ -99,7 +105,10 @@ export function readArguments(argv: readonly string[]): Either<string, Arguments
     if (threads === null) return left(`--threads ${values.threads}: a number from 1 to 1024 is wanted`);
     if (values.plot !== undefined && !profile) return left("--plot draws a profile: give it with profile");
     if (values.plot !== undefined && (sizes.right?.length ?? 1) > 1) return left("--plot is one file: give one --size");
-    if (sizes.right !== null && (part === "growth" || part === "attention")) return left(`${part} has sizes of its own: leave --size out`);
+    if (sizes.right !== null && (part === "growth" || part === "attention" || part === "browser"))
+      return left(`${part} has sizes of its own: leave --size out`);
+    const adapter = values.adapter ?? "software";
+    if (adapter !== "software" && adapter !== "system") return left(`--adapter ${adapter}: software or system is wanted`);
     const { tune, json, save, help } = values;
     return right({
       parts: part ? [part] : profile ? [] : [...COMPARISONS],
@@ -111,6 +120,7 @@ export function readArguments(argv: readonly string[]): Either<string, Arguments
       json,
       save,
       peers: values.peers ?? null,
+      adapter,
       plot: values.plot ?? null,
       help,
     });

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { isLeft } from "fp-ts/lib/Either.js";
 import { type Arguments, HELP, type Part, readArguments, type Size, USUAL_THREADS } from "./arguments.js";
 import { attention } from "./attention.js";
+import { browser } from "./browser.js";
 import { compile } from "./compile.js";
 import { gemm } from "./gemm.js";
 import { growth } from "./growth.js";
@@ -35,6 +36,7 @@ const parts: Readonly<Record<Part, Running>> = {
   quack: each(quack),
   precision: { run: precision, sizes: "each", usual: ["micro"] },
   growth: alone(growth),
+  browser: alone(browser),
 };
 const profiling = each(profile);
 const say = (line: string) => process.stdout.write(`${line}\n`);
@@ -59,6 +61,7 @@ function commandOf(args: Arguments): string {
     ...(args.pairs === null ? [] : [`--pairs ${args.pairs}`]),
     ...(args.threads === USUAL_THREADS ? [] : [`--threads ${args.threads}`]),
     ...(args.tune ? ["--tune"] : []),
+    ...(args.adapter === "software" ? [] : [`--adapter ${args.adapter}`]),
   ].join(" ");
 }
 

@@ -77,6 +77,7 @@ describe("arguments", () => {
         json: true,
         save: false,
         peers: "/x",
+        adapter: "software",
         plot: null,
         help: false,
       }),

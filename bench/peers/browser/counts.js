@@ -26,6 +26,13 @@ function made(buffer, [{ size }]) {
   bytes.now += size;
   bytes.peak = Math.max(bytes.peak, bytes.now);
 }
+const devices = new Set();
+const requestDevice = GPUAdapter.prototype.requestDevice;
+GPUAdapter.prototype.requestDevice = async function (...args) {
+  const device = await requestDevice.apply(this, args);
+  devices.add(device);
+  return device;
+};
 around(GPUComputePassEncoder, "dispatchWorkgroups", { before: () => count.dispatches++ });
 around(GPUComputePassEncoder, "dispatchWorkgroupsIndirect", { before: () => count.dispatches++ });
 around(GPUQueue, "submit", { before: () => count.submits++ });
@@ -37,5 +44,7 @@ around(GPUDevice, "createBuffer", { after: made });
 around(GPUBuffer, "destroy", { before: (buffer) => sizes.has(buffer) && release(sizes.get(buffer)) });
 
 export const counted = () => ({ ...count, bytes: bytes.now, peakBytes: bytes.peak });
+/** When all that was submitted is done. */
+export const whenDone = () => Promise.all([...devices].map((d) => d.queue.onSubmittedWorkDone()));
 /** From here on the peak is that of what comes. */
 export const startPeak = () => (bytes.peak = bytes.now);

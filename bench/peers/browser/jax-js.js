@@ -32,7 +32,7 @@ export async function attention({ head, time, dim, q, k, v, g }, form) {
   });
   return {
     async run(read) {
-      const results = await blockUntilReady(f(...given.map((x) => x.ref)));
+      const results = await blockUntilReady(f(...given.map((x) => x.ref))); // what nobody waits for is never begun
       if (!read) return void tree.dispose(results);
       const out = {};
       for (const [name, x] of Object.entries(results)) out[name] = await x.data();
@@ -63,8 +63,7 @@ export async function step({ vocab: V, model: d, layer: L, head: H, ff, time: T,
     down: weight(ff, d),
   });
   const params = { emb: weight(V, d), norm: ones(), blocks: Array.from({ length: L }, block) };
-  const angles = (f) =>
-    Float32Array.from({ length: T * dim }, (_, i) => f(Math.floor(i / dim) * 1e6 ** (-(2 * (i % (dim / 2))) / dim)));
+  const angles = (f) => Float32Array.from({ length: T * dim }, (_, i) => f(Math.floor(i / dim) * 1e6 ** (-(2 * (i % (dim / 2))) / dim)));
   const table = (f) => array(angles(f), [T, 1, dim]);
 
   const rms = (x, g) => {
@@ -100,7 +99,13 @@ export async function step({ vocab: V, model: d, layer: L, head: H, ff, time: T,
     const [c1, c2] = [0.9, 0.95].map((beta) => np.subtract(1, np.power(beta, t.ref)));
     t = t.ref;
     p = tree.map(
-      (p, m, v) => p.sub(m.div(c1.ref).div(np.sqrt(v.div(c2.ref)).add(1e-8)).mul(3e-4)),
+      (p, m, v) =>
+        p.sub(
+          m
+            .div(c1.ref)
+            .div(np.sqrt(v.div(c2.ref)).add(1e-8))
+            .mul(3e-4),
+        ),
       p,
       tree.ref(m),
       tree.ref(v),

@@ -3,7 +3,11 @@
 const folder = "/peers/node_modules/@tensorflow/";
 const script = (src) =>
   new Promise((resolve, reject) => {
-    const s = Object.assign(document.createElement("script"), { src: folder + src, onload: resolve, onerror: () => reject(new Error(`${src} does not load`)) });
+    const s = Object.assign(document.createElement("script"), {
+      src: folder + src,
+      onload: resolve,
+      onerror: () => reject(new Error(`${src} does not load`)),
+    });
     document.head.append(s);
   });
 async function opened() {
@@ -21,7 +25,6 @@ function attend(q, k, v, seen) {
 }
 const causal = (time) => tf.tidy(() => tf.linalg.bandPart(tf.ones([time, time]), -1, 0).cast("bool"));
 export const FORMS = ["eager"];
-const finished = () => tf.backend().device.queue.onSubmittedWorkDone();
 
 /** `run` gives { out, dq, dk, dv }, as arrays of the host where `read` is true. */
 export async function attention({ head, time, dim, q, k, v, g }) {
@@ -38,7 +41,6 @@ export async function attention({ head, time, dim, q, k, v, g }) {
       const out = {};
       if (read) for (const [name, x] of Object.entries(results)) out[name] = await tf.tidy(() => tf.transpose(x, [1, 0, 2])).data();
       tf.dispose(results);
-      if (!read) await finished();
       return out;
     },
   };
@@ -106,7 +108,6 @@ export async function step({ vocab: V, model: d, layer: L, head: H, ff, time: T,
       const value = optimizer.minimize(loss, true, variables);
       const [found] = await value.data();
       value.dispose();
-      await finished();
       return found;
     },
   };
