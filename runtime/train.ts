@@ -8,8 +8,9 @@ import { arg, call, constant } from "../dsl/scalar.js";
 import { handle, nodeOf } from "../dsl/tensor.js";
 import type { DeviceName, DeviceOptions } from "./devices/index.js";
 import { checkStart, DivergedError, watched } from "./finite.js";
+import type { Kernel } from "./kernels.js";
 import { type Precision, precisionOf, precisionText } from "./precision.js";
-import { type Arrays, inputLeaves, inSession, type Kernel } from "./program.js";
+import { type Arrays, inputLeaves, inSession } from "./program.js";
 import type { Session } from "./session.js";
 import { startTraining } from "./training.js";
 
