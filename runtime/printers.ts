@@ -21,8 +21,8 @@ export const gpujsPrinter: Printer = {
 };
 export const wgslPrinter: Printer = {
   name: "wgsl",
-  lowering: { tiles: false },
-  print: (plan) => map(({ kernels }: WgslProgram): readonly Kernel[] => kernels)(wgsl.compile(plan)),
+  lowering: { tiles: true, columns: false, align: 256 },
+  print: (plan) => map(({ kernels }: WgslProgram): readonly Kernel[] => kernels)(wgsl().compile(plan)),
 };
 
 const printers = { c: cPrinter, gpujs: gpujsPrinter, wgsl: wgslPrinter } as const satisfies Readonly<Record<string, Printer>>;

@@ -17,10 +17,11 @@ import { type Buffer, extentVar } from "../../lower/expr.js";
 import type { Blocks, Nest } from "../../lower/nest.js";
 import { loopsOf, nestsOf, turnRanges } from "../../lower/turns.js";
 import type { Plan } from "../../plan.js";
+import { numbered } from "../naming.js";
 import type { Target, TargetError } from "../target.js";
 import { cLimits } from "./limits.js";
 import { prelude } from "./prelude.js";
-import { numbered, type PrintedKernel, printKernel } from "./print.js";
+import { type PrintedKernel, printKernel } from "./print.js";
 
 export interface CProgram {
   /** C files, to be compiled separately and linked together. Names in them are numbers, so that kernels equal but for

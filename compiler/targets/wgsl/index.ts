@@ -1,43 +1,113 @@
-// The WGSL target, so far for contractions: it shows that a target with two levels of parallelism, barriers and shared
-// memory is a recipe, a printer and a spelling over the same loop IR. Other forms are refused by name.
+// The WGSL target: a plan becomes distinct compute shaders, the places of its memory, and the dispatches of each step
+// (program.ts). A nest's loops are a recipe's (recipes/), of which the printer makes text.
 import { type Either, left, right } from "fp-ts/lib/Either.js";
+import type { Kernel } from "../../loop/ir.js";
 import { place } from "../../loop/place.js";
-import type { Nest } from "../../lower/nest.js";
-import { nestsOf } from "../../lower/turns.js";
+import type { Interval } from "../../loop/terms.js";
+import { verifyKernel } from "../../loop/verify.js";
+import { type Expr, extentVar } from "../../lower/expr.js";
+import type { Nest, Step } from "../../lower/nest.js";
+import { loopsOf, nestsOf, turnRanges } from "../../lower/turns.js";
+import type { Plan } from "../../plan.js";
+import { numbered } from "../naming.js";
 import type { Target, TargetError } from "../target.js";
-import { printKernel, Unprintable, type WgslKernel } from "./print.js";
-import { contract as tiled } from "./recipes/contract.js";
+import { type Binding, bindingsOf, Unbindable } from "./bindings.js";
+import { grouped } from "./groups.js";
+import { beyond32 } from "./integers.js";
+import { guaranteed, type WgslLimits } from "./limits.js";
+import { placesOf } from "./places.js";
+import { type Printed, printKernel, readable, Unprintable, usedBy } from "./print.js";
+import type { WgslPipeline, WgslProgram, WgslStep } from "./program.js";
+import { scheduled } from "./recipes/index.js";
 
 export { guaranteed, numerics, type WgslLimits } from "./limits.js";
-export { printKernel, type WgslKernel } from "./print.js";
-export { contract as tiled } from "./recipes/contract.js";
+export * from "./program.js";
+export { storedBytes } from "./storage.js";
 
-export interface WgslProgram {
-  /** In the plan's order; loops of the plan are the host's. */
-  readonly kernels: readonly WgslKernel[];
-}
-
-function compile(nest: Nest): Either<TargetError, WgslKernel> {
-  const refused = (message: string) =>
-    left<TargetError>({ kind: "target", target: "wgsl", kernel: nest.name, nodes: nest.nodes, message: `kernel ${nest.name}: ${message}` });
-  if (nest.form !== "contract") return refused(`a ${nest.form} nest: the WGSL target prints contractions`);
-  try {
-    return right(printKernel(place({ name: nest.name, nodes: nest.nodes, body: tiled(nest) })));
-  } catch (e) {
-    if (e instanceof Unprintable) return refused(e.message);
-    throw e;
+/** What stands around a plan's nests: run-time extents, and what is different in each turn of a loop. */
+function outerOf(plan: Plan): ReadonlyMap<string, Interval> {
+  const outer = new Map<string, Interval>();
+  for (const e of plan.extents) {
+    const v = extentVar(e);
+    if (v.kind === "var") outer.set(v.name, { lo: 0, hi: e.max });
   }
+  for (const s of loopsOf(plan.steps)) for (const [v, [lo, hi]] of turnRanges(s)) outer.set(v, { lo, hi });
+  return outer;
 }
 
-export const wgsl: Target<WgslProgram> = {
+/** A nest's loops, ready to print. */
+interface Made {
+  readonly kernel: Kernel;
+  readonly bindings: readonly Binding[];
+  readonly workgroups: Expr;
+}
+function refused(nest: Nest, message: string): Either<TargetError, never> {
+  return left({ kind: "target", target: "wgsl", kernel: nest.name, nodes: nest.nodes, message: `kernel ${nest.name}: ${message}` });
+}
+
+export const wgsl = (limits: WgslLimits = guaranteed): Target<WgslProgram> => ({
   name: "wgsl",
   compile(plan) {
-    const kernels: WgslKernel[] = [];
+    const outer = outerOf(plan);
+    const where = placesOf(plan);
+    for (const [segment, bytes] of Object.entries(where.sizes))
+      if (bytes > limits.bufferSize)
+        return left({
+          kind: "target",
+          target: "wgsl",
+          kernel: plan.name,
+          nodes: [],
+          message: `${plan.name} needs ${bytes} bytes of ${segment} memory: a buffer of this adapter may have ${limits.bufferSize}`,
+        });
+    const pipelines = new Map<string, { readonly at: number; readonly pipeline: WgslPipeline }>();
+    const made = new Map<Nest, Made & { readonly printed: Printed; readonly pipeline: number }>();
     for (const { nest } of nestsOf(plan.steps)) {
-      const made = compile(nest);
-      if (made._tag === "Left") return made;
-      kernels.push(made.right);
+      const own = scheduled(nest, limits);
+      verifyKernel(own, outer);
+      const { kernel: flat, workgroups } = grouped(own);
+      const kernel = place(flat);
+      verifyKernel(kernel, outer);
+      const wide = beyond32(kernel, outer);
+      if (wide) return refused(nest, `index arithmetic reaches ${wide.lo} … ${wide.hi}: WGSL has 32 bits`);
+      try {
+        const { used, written } = usedBy(kernel);
+        const bindings = bindingsOf(used, written, where, limits);
+        const printed = printKernel(kernel, bindings, limits, numbered());
+        const key = JSON.stringify([printed.source, printed.access]);
+        const known = pipelines.get(key) ?? { at: pipelines.size, pipeline: { name: nest.name, ...pipelineOf(printed) } };
+        pipelines.set(key, known);
+        made.set(nest, { kernel, bindings, workgroups, printed, pipeline: known.at });
+      } catch (e) {
+        if (e instanceof Unprintable || e instanceof Unbindable) return refused(nest, e.message);
+        throw e;
+      }
     }
-    return right({ kernels });
+    const steps = (list: readonly Step[]): readonly WgslStep[] =>
+      list.map((s): WgslStep => {
+        if (s.step === "loop")
+          return { do: "loop", v: s.v, count: s.count, reverse: s.reverse, body: steps(s.body), ...(s.blocks ? { blocks: s.blocks } : {}) };
+        const { bindings, printed, pipeline, workgroups } = made.get(s.nest) as ReturnType<typeof made.get> & object; // all nests are made above
+        const ranges = bindings.map((b) => b.range);
+        return { do: "dispatch", pipeline, name: s.nest.name, nodes: s.nest.nodes, bindings: ranges, ints: printed.members, workgroups };
+      });
+    return right({
+      pipelines: [...pipelines.values()].map((p) => p.pipeline),
+      steps: steps(plan.steps),
+      places: where.places,
+      sizes: where.sizes,
+      get kernels() {
+        return [...made.values()].map(({ kernel, bindings }) => ({
+          name: kernel.name,
+          source: `// ${kernel.name}\n${printKernel(kernel, bindings, limits, readable()).source}`,
+        }));
+      },
+    });
   },
-};
+});
+const pipelineOf = ({ source, access, ints, workgroupSize, features }: Printed): Omit<WgslPipeline, "name"> => ({
+  source,
+  access,
+  ints,
+  workgroupSize,
+  features,
+});

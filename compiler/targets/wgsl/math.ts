@@ -202,14 +202,3 @@ export const functions: Readonly<Record<MathName, { readonly calls: readonly Mat
     source: "fn m_idiv(x: i32, y: i32) -> i32 {\n  let q: i32 = x / y;\n  return select(q, q - 1, x - q * y < 0);\n}",
   },
 };
-
-/** These functions and what they call, callees first, each once. */
-export function withCallees(names: Iterable<MathName>): readonly string[] {
-  const out = new Set<string>();
-  const add = (name: MathName) => {
-    for (const c of functions[name].calls) add(c);
-    out.add(functions[name].source);
-  };
-  for (const n of names) add(n);
-  return [...out];
-}

@@ -2,12 +2,12 @@
 // converted to one type (`of`); results are WGSL's f32, i32 or bool.
 import type { Primitive } from "../../../dsl/primitives.js";
 import type { Type } from "../../lower/expr.js";
-import type { MathName } from "./math.js";
+import type { HelperName } from "./helpers.js";
 
 export interface Form {
   readonly of: Type;
-  /** Names a function of math.ts, which is then printed with the shader. */
-  readonly math: (name: MathName) => string;
+  /** Names a function of helpers.ts, which is then printed with the shader. */
+  readonly math: (name: HelperName) => string;
 }
 type Spelling = (form: Form, ...args: readonly string[]) => string;
 
@@ -20,7 +20,7 @@ const own =
   (_, ...args) =>
     `${name}(${args.join(", ")})`;
 const math =
-  (name: MathName): Spelling =>
+  (name: HelperName): Spelling =>
   (form, ...args) =>
     `${form.math(name)}(${args.join(", ")})`;
 const byType =
@@ -35,7 +35,7 @@ export const spelling: { readonly [P in Primitive | "idiv" | "imod"]: Spelling }
   sub: infix("-"),
   mul: infix("*"),
   div: infix("/"),
-  mod: infix("%"), // truncated, as JavaScript's; of reals through a rounded quotient
+  mod: byType(math("m_mod"), infix("%")), // truncated, as JavaScript's
   idiv: math("m_idiv"),
   imod: (form, a, b) => `(${a} - ${form.math("m_idiv")}(${a}, ${b}) * ${b})`,
   pow: math("m_pow"),
@@ -84,7 +84,7 @@ export const spelling: { readonly [P in Primitive | "idiv" | "imod"]: Spelling }
   select: (_, c, a, b) => `select(${b}, ${a}, ${c})`,
   toF32: itself,
   toBf16: math("m_bf16"),
-  toF16: (_, a) => `unpack2x16float(pack2x16float(vec2<f32>(${a}, 0.0))).x`,
+  toF16: (form, a) => `${form.math("m_f16_value")}(${form.math("m_f16_bits")}(${a}))`,
   toI32: byType(own("i32"), own("i32")),
   toBool: own("bool"),
   toReal: own("f32"),
