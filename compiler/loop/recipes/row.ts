@@ -22,16 +22,16 @@ export function row(nest: Row): readonly Stmt[] {
 }
 
 /** A stage with its own loops fused. */
-interface Placed {
+export interface Placed {
   readonly stage: Stage;
   readonly inner: readonly Span[];
 }
 const storesOf = (s: Stage): readonly Store[] => (s.stage === "fold" ? [] : s.stores);
 const elementsOf = (s: Stage): readonly Expr[] => (s.stage === "map" ? [] : s.elements);
-const workOf = (stages: readonly Stage[]): Work => ({ terms: stages.flatMap(elementsOf), stores: stages.flatMap(storesOf) });
+export const workOf = (stages: readonly Stage[]): Work => ({ terms: stages.flatMap(elementsOf), stores: stages.flatMap(storesOf) });
 
 /** Fuses the rows' axes over everything, then each stage's own. */
-function fuseRows(nest: Row): { rows: readonly Span[]; stages: readonly Placed[] } {
+export function fuseRows(nest: Row): { rows: readonly Span[]; stages: readonly Placed[] } {
   const fused = fuse([nest.rows.map(spanOf)], [false], workOf(nest.stages));
   const [terms, stores] = [[...fused.work.terms], [...fused.work.stores]];
   const stages = nest.stages.map((stage): Placed => {
@@ -48,7 +48,7 @@ function fuseRows(nest: Row): { rows: readonly Span[]; stages: readonly Placed[]
 }
 
 /** Whether vectors along the rows beat vectors within them. */
-function prefersRows(beside: Span, stages: readonly Placed[]): boolean {
+export function prefersRows(beside: Span, stages: readonly Placed[]): boolean {
   if (beside.max < 8) return false;
   let score = 0;
   for (const { stage, inner } of stages) {
