@@ -51,11 +51,12 @@ export function kindOf(file: string): "author's" | "language" | "machinery" {
 /** Files that need Node, and what stands for them in a browser: package.json has the same, under "exports" and "browser". */
 const twins: ReadonlyMap<string, string> = new Map([
   ["index", "browser"],
+  ["trainer", "trainer.browser"],
   ["compiler/capture/source", "compiler/capture/source.browser"],
   ["runtime/devices/native/index", "runtime/devices/native/absent"],
 ]);
 /** Can an import of this specifier mean one of them? */
-export const mayHaveTwin = /^(?:\.|\/|[A-Za-z]:).*\/(?:source|index)\.[jt]s$/;
+export const mayHaveTwin = /^(?:\.|\/|[A-Za-z]:).*\/(?:source|index|trainer)\.[jt]s$/;
 export function browserTwin(file: string): string | null {
   const home = homeOf(file);
   if (home === null) return null;

@@ -33,11 +33,11 @@ export {
 } from "./config.js";
 export { pickDevice } from "./devices.js";
 export { generate, type Sampling, TextStream } from "./generate.js";
-export { type Ingredients, languageModels, stored } from "./language-model.js";
+export { type Ingredients, type LanguageModelProgram, languageModels, stored } from "./language-model.js";
 export { type Check, examine, type Findings } from "./machine.js";
 export { type MeasuredStep, type MeasuredStepOptions, measuredStep } from "./measured-step.js";
 export { type Problem, type ProblemKind, problem, textOf } from "./problem.js";
 export type { Arrays, ProgramFactory, ProgramInfo, TrainingProgram } from "./program.js";
 export { RUN_FORMAT, type RunConfig } from "./run-config.js";
 export { type Checkpoint, checkParent, createRun, openRun, type RunFolder, type WritableRun } from "./run-folder.js";
-export { type Metrics, type Outcome, train } from "./trainer.js";
+export { type Metrics, type Outcome, type RunRecord, type Training, train } from "./trainer.js";

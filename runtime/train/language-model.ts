@@ -1,7 +1,7 @@
 // The compiled language model behind the trainer and the generator: one session that holds weights, optimizer state and
 // caches, and programs bound to it: the training step, evaluation, the two probes, and decoding. A program is compiled
 // when it is first asked for; the step at once, since that is what one waits for.
-import { isLeft, right } from "fp-ts/lib/Either.js";
+import { type Either, isLeft, right } from "fp-ts/lib/Either.js";
 import { maxOf } from "../../compiler/lower/expr.js";
 import * as build from "../../dsl/build.js";
 import { ordered } from "../../dsl/derivative/terms.js";
@@ -43,8 +43,15 @@ import { type BoundSettings, inputNormsOf, normLeaves, readBounds, stepBounds } 
 import type { ModelConfig, ProgramConfig } from "./config.js";
 import { converted } from "./convert.js";
 import { probeNodes } from "./probe.js";
-import { problem } from "./problem.js";
+import { type Problem, problem } from "./problem.js";
 import type { Arrays, NamedArray, Probe, ProgramFactory, ProgramInfo, Purpose, StepResult, TrainingProgram } from "./program.js";
+
+/** A training program and the session that its weights live in: programs of the same weights, compiled there, see them as they are. */
+export interface LanguageModelProgram extends TrainingProgram {
+  readonly session: Session;
+  /** What a step runs; of a program that was made for generation, there is none. */
+  readonly training: SessionProgram | undefined;
+}
 
 /** What the trainer's programs are made of. */
 export interface Ingredients {
@@ -53,7 +60,7 @@ export interface Ingredients {
 }
 
 export const languageModels =
-  (ingredients: Ingredients): ProgramFactory =>
+  (ingredients: Ingredients): ((...of: Parameters<ProgramFactory>) => Promise<Either<Problem, LanguageModelProgram>>) =>
   async (config, options, purpose, tune) => {
     const prepared = new AbortController();
     tune?.signal?.addEventListener("abort", () => prepared.abort());
@@ -75,7 +82,7 @@ export const languageModels =
 
 const scalarLeaf = (name: string, dtype: "f32" | "i32" = "f32"): Leaf => build.leaf("input", name, {}, dtype);
 
-class LanguageModel implements TrainingProgram {
+class LanguageModel implements LanguageModelProgram {
   readonly #decoder: LanguageDecoder;
   readonly #compute: Storage;
   readonly #programs = new Map<string, Promise<SessionProgram>>();
@@ -98,6 +105,9 @@ class LanguageModel implements TrainingProgram {
   get info(): ProgramInfo {
     if (!this.#info) throw new Error("a language model is prepared before it is used");
     return this.#info;
+  }
+  get training(): SessionProgram | undefined {
+    return this.#step;
   }
   get #params(): readonly Leaf[] {
     return leavesOf(this.#decoder.params);

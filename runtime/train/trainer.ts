@@ -7,7 +7,6 @@
 // The change of the logits (docs/quack.md): around a probed step the logits of a fixed batch are read before and after,
 // once as the model computes them (free: the residual stream moves too) and once with every attention layer given
 // the inputs it had before the step (frozen: what the bound speaks of).
-import { performance } from "node:perf_hooks";
 import { type Either, isLeft, right } from "fp-ts/lib/Either.js";
 import { type Batch, trainingBatch, validationBatches } from "../data/batches.js";
 import type { Corpus } from "../data/corpus.js";
