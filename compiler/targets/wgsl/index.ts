@@ -50,15 +50,6 @@ export const wgsl = (limits: WgslLimits = guaranteed): Target<WgslProgram> => ({
   compile(plan) {
     const outer = outerOf(plan);
     const where = placesOf(plan);
-    for (const [segment, bytes] of Object.entries(where.sizes))
-      if (bytes > limits.bufferSize)
-        return left({
-          kind: "target",
-          target: "wgsl",
-          kernel: plan.name,
-          nodes: [],
-          message: `${plan.name} needs ${bytes} bytes of ${segment} memory: a buffer of this adapter may have ${limits.bufferSize}`,
-        });
     const pipelines = new Map<string, { readonly at: number; readonly pipeline: WgslPipeline }>();
     const made = new Map<Nest, Made & { readonly printed: Printed; readonly pipeline: number }>();
     for (const { nest } of nestsOf(plan.steps)) {
