@@ -7,6 +7,7 @@ export type { HostArray } from "./runtime/device.js";
 export type { DeviceName, DeviceOptions } from "./runtime/devices/index.js";
 export { DeviceError } from "./runtime/errors.js";
 export { DivergedError, type NotFinite } from "./runtime/finite.js";
+export { type Expression, type Halves, halvesOf } from "./runtime/halves.js";
 export { type Kernel, kernelsOfProgram, type Printed, type Printer } from "./runtime/kernels.js";
 export { type Precision, precisionOf, precisionText, readPrecision, type WeightUpdate } from "./runtime/precision.js";
 export { cPrinter, gpujsPrinter, kernelsOf, type PrintedTarget, printedTargets, wgslPrinter } from "./runtime/printers.js";
