@@ -8,7 +8,7 @@ import { kernelsIn, neededFor } from "../compiler/explain/kernels.js";
 import { graphText, planStages, type Stage, stage } from "../compiler/explain/stages.js";
 import { type Boundary, boundariesOf, readingsOf, stoppedAt, type Value, valueIn } from "../compiler/explain/why.js";
 import type { Buffer } from "../compiler/lower/expr.js";
-import { lower } from "../compiler/lower/lower.js";
+import { type LowerOptions, lower } from "../compiler/lower/lower.js";
 import { bytesOf } from "../compiler/lower/memory.js";
 import { type Graph, runGraphPasses } from "../compiler/pipeline.js";
 import type { Plan } from "../compiler/plan.js";
@@ -24,17 +24,15 @@ export type { Count, CountedKernel } from "../compiler/explain/count.js";
 export type { Stage } from "../compiler/explain/stages.js";
 export type { Boundary, Value } from "../compiler/explain/why.js";
 
-export interface PlanOptions {
-  /** false: the dense form, in which every value of a contraction is stored. */
-  readonly tiles?: boolean;
-}
+/** Unless said as for the native device; without tiles the dense form, in which every value of a contraction is stored. */
+export type PlanOptions = Partial<LowerOptions>;
 
 /** Outputs are named by their paths in the tree; "out" is a tensor by itself. */
 export function planOf(x: Expression, o: PlanOptions = {}): Either<CompileError, Plan> {
   const outputs = Object.fromEntries(flatten(x.out).map(({ path, node }) => [path || "out", node]));
   const p = passed({ name: "program", inputs: inputLeaves(x.inputs), outputs, updates: [] });
   if (isLeft(p)) return p;
-  const plan = lower(p.right.program, { tiles: o.tiles ?? true });
+  const plan = lower(p.right.program, { tiles: true, ...o });
   return isLeft(plan) ? left(new CompileError([plan.left])) : plan;
 }
 

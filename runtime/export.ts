@@ -7,16 +7,22 @@ import { exportC } from "../compiler/targets/c/export.js";
 import type { About, ExportedFile } from "../compiler/targets/export.js";
 import { exportGpujs } from "../compiler/targets/gpujs/export.js";
 import type { TargetError } from "../compiler/targets/target.js";
+import { exportWgsl } from "../compiler/targets/wgsl/export.js";
 import type { CompileError } from "./backend.js";
 import { authored } from "./excerpt.js";
 import { planOf } from "./explain.js";
 import { FileError, writeAtomic } from "./files.js";
 import type { Expression } from "./halves.js";
+import { cPrinter, gpujsPrinter, wgslPrinter } from "./printers.js";
 
 export type { ExportedFile } from "../compiler/targets/export.js";
 
 /** One line a target. */
-const exporters = { c: { tiles: true, write: exportC }, gpujs: { tiles: false, write: exportGpujs } } as const;
+const exporters = {
+  c: { lowering: cPrinter.lowering, write: exportC },
+  gpujs: { lowering: gpujsPrinter.lowering, write: exportGpujs },
+  wgsl: { lowering: wgslPrinter.lowering, write: exportWgsl },
+} as const;
 export type ExportTarget = keyof typeof exporters;
 export const exportTargets = Object.keys(exporters) as readonly ExportTarget[];
 
@@ -26,8 +32,8 @@ export function exportedFiles(
   target: ExportTarget,
   about: Omit<About, "origin">,
 ): Either<CompileError | TargetError, readonly ExportedFile[]> {
-  const { tiles, write } = exporters[target];
-  const plan = planOf(x, { tiles });
+  const { lowering, write } = exporters[target];
+  const plan = planOf(x, lowering);
   if (isLeft(plan)) return plan;
   const origin: About["origin"] = (n) =>
     placesOfNest(plan.right, n)

@@ -1,0 +1,357 @@
+// A plan as WGSL that stands by itself: a file for each distinct kernel, a launcher in JavaScript that runs them in order on a
+// GPUDevice (a browser's, or that of the package `webgpu`), an example for Node and one for a page, and a README that tells
+// hosts in other languages what to bind. Kernels, bindings and the order of dispatches are those of the WebGPU device on an
+// adapter that has what every one has, so results have the same bits.
+import { type Either, isLeft, right } from "fp-ts/lib/Either.js";
+import type { DType, Extent } from "../../../dsl/node.js";
+import { type Buffer, type Expr, elements, extentVar, strides } from "../../lower/expr.js";
+import type { Blocks, Nest } from "../../lower/nest.js";
+import { showNest } from "../../lower/show.js";
+import { nestsOf } from "../../lower/turns.js";
+import type { Plan } from "../../plan.js";
+import { type About, type ExportedFile, field, numbered, shapeOf } from "../export.js";
+import { spellings } from "../js/spell.js";
+import type { TargetError } from "../target.js";
+import { wgsl } from "./index.js";
+import { guaranteed } from "./limits.js";
+import { type IntSource, type Range, SMALL_STATE, type WgslPipeline, type WgslProgram, type WgslStep } from "./program.js";
+import { bytesIn, storageOf } from "./storage.js";
+import { support } from "./support.js";
+
+interface Argument {
+  readonly name: string;
+  readonly buffer: Buffer;
+  readonly kind: "input" | "output" | "state";
+}
+interface File extends ExportedFile {
+  readonly pipeline: WgslPipeline;
+}
+/** What an importing module may be in strict mode, and what the launcher itself declares. */
+const RESERVED = `arguments await break case catch class const continue debugger default delete do else enum eval export extends false finally for
+  function if implements import in instanceof interface let new null package private protected public return static super switch this throw true try
+  typeof var void while with yield arrays extents device gpu job kernels memory tables open opened run sized Math Number Boolean`.split(/\s+/);
+
+export function exportWgsl(plan: Plan, about: About): Either<TargetError, readonly ExportedFile[]> {
+  const program = wgsl(guaranteed).compile(plan);
+  if (isLeft(program)) return program;
+  const argument =
+    (kind: Argument["kind"]) =>
+    ([name, buffer]: readonly [string, Buffer]): Argument => ({ name, buffer, kind });
+  const all = [
+    ...Object.entries(plan.inputs).map(argument("input")),
+    ...Object.entries(plan.state).map(argument("state")),
+    ...Object.entries(plan.outputs).map(argument("output")),
+  ];
+  const files = filesOf(plan, program.right, about);
+  const launcher = new Launcher(plan, program.right, about, all, files);
+  return right([
+    ...files.map(({ name, text }) => ({ name, text })),
+    { name: `${about.name}.js`, text: launcher.text() },
+    { name: "support.js", text: support },
+    { name: "example.js", text: exampleText(plan, about, all) },
+    { name: "example.html", text: pageText(about) },
+    {
+      name: "package.json",
+      text: `${JSON.stringify({ name: about.name, private: true, type: "module", dependencies: { webgpu: "^0.6.2" } }, null, 2)}\n`,
+    },
+    { name: "README.md", text: readmeText(plan, program.right, about, all, files, launcher) },
+  ]);
+}
+
+/** Nests that differ by names alone share a kernel: it is named by the first, and says the others. */
+function filesOf(plan: Plan, program: WgslProgram, about: About): readonly File[] {
+  const nests = new Map(nestsOf(plan.steps).map(({ nest }) => [nest.name, nest] as [string, Nest]));
+  const users = new Map<number, Set<string>>();
+  for (const d of dispatchesOf(program.steps)) users.set(d.pipeline, (users.get(d.pipeline) ?? new Set()).add(d.name));
+  const sources = new Map(program.kernels.map((k) => [k.name, k.source]));
+  const unique = numbered([]);
+  return program.pipelines.map((pipeline, i) => {
+    const names = [...(users.get(i) ?? [])];
+    const head = names.flatMap((name) => {
+      const nest = nests.get(name);
+      const origin = nest ? about.origin(nest) : "";
+      return nest ? [...(origin === "" ? [] : [origin]), ...showNest(nest)] : [name];
+    });
+    const source = (sources.get(pipeline.name) ?? pipeline.source).replace(/^\/\/[^\n]*\n/, "");
+    return { name: `${unique(field(pipeline.name))}.wgsl`, text: `${head.map((l) => `// ${l}`).join("\n")}\n${source.trimEnd()}\n`, pipeline };
+  });
+}
+type Dispatch = Extract<WgslStep, { do: "dispatch" }>;
+const dispatchesOf = (steps: readonly WgslStep[]): readonly Dispatch[] => steps.flatMap((s) => (s.do === "dispatch" ? [s] : dispatchesOf(s.body)));
+
+/** A line of the text that is made, not of this file. */
+const importing = (what: string, from: string): string => `import ${what} from "${from}";`;
+const describe = (b: Buffer): string => (b.axes.length === 0 ? `${b.dtype}, one number` : `${b.dtype} [${shapeOf(b)}]`);
+const listed = (xs: readonly (string | number)[]): string => `[${xs.join(", ")}]`;
+const quoted = (text: string): string => JSON.stringify(text);
+const aligned = (bytes: number): number => Math.max(256, Math.ceil(bytes / 256) * 256);
+
+/** A part of one GPU buffer, by the buffer's name. */
+interface Place {
+  readonly memory: string;
+  readonly offset: number;
+  readonly bytes: number;
+}
+/** The steps as JavaScript. */
+class Launcher {
+  /** Bytes of each GPU buffer. */
+  readonly memory = new Map<string, number>();
+  readonly #places = new Map<Buffer, Place>();
+  readonly #byPath = new Map<string, Place>();
+  readonly #names = new Map<string, string>();
+  readonly #unique = numbered(RESERVED);
+  constructor(
+    readonly plan: Plan,
+    readonly program: WgslProgram,
+    readonly about: About,
+    readonly all: readonly Argument[],
+    readonly files: readonly File[],
+  ) {
+    for (const [segment, bytes] of Object.entries(program.sizes)) if (bytes > 0) this.memory.set(segment, bytes);
+    for (const [b, p] of program.places) this.#places.set(b, { memory: p.segment, offset: p.offset, bytes: p.bytes });
+    for (const [path, b] of Object.entries(plan.state)) {
+      const bytes = bytesIn(b);
+      const large = bytes > SMALL_STATE;
+      const memory = large ? `state ${path}` : "state";
+      const offset = this.memory.get(memory) ?? 0;
+      const place = { memory, offset, bytes: Math.max(4, bytes) };
+      this.memory.set(memory, offset + aligned(bytes));
+      this.#places.set(b, place);
+      this.#byPath.set(path, place);
+    }
+    for (const e of plan.extents) {
+      const v = extentVar(e);
+      if (v.kind === "var") this.#names.set(v.name, this.#unique(field(e.name)));
+    }
+  }
+
+  text(): string {
+    const { plan, about } = this;
+    const extents = plan.extents.map((e) => ({ name: e.name, max: e.max, own: this.#size(e) }));
+    const given = this.all.filter((a) => a.kind !== "output");
+    const made = this.all.filter((a) => a.kind === "output");
+    const tables = plan.buffers.filter((b) => b.role === "table" && this.#places.has(b));
+    const arrays = (list: readonly Argument[]) => list.map((a) => this.#array(a, "      ")).join("");
+    return `// ${about.title} on WebGPU. Generated by Mallard ${about.version}; nothing here needs Mallard.
+//
+//   const program = await open(device);        // a GPUDevice: of a browser, or of the package webgpu in Node
+//   const { ${made[0]?.name.split(".")[0] ?? "out"} } = await program.run({ … });
+//   program.close();
+${importing(extents.length > 0 ? "{ opened, sized }" : "{ opened }", "./support.js")}
+
+/** Each kernel's file, what it may do with each storage buffer it binds, and how many 32-bit integers its uniform buffer has. */
+const kernels = [
+${this.files.map(({ name, pipeline: p }) => `  { file: new URL("${name}", import.meta.url), access: ${listed(p.access.map(quoted))}, ints: ${p.ints} },`).join("\n")}
+];
+/** GPU buffers, in bytes. */
+const memory = { ${[...this.memory].map(([name, bytes]) => `${/^\w+$/.test(name) ? name : quoted(name)}: ${bytes}`).join(", ")} };
+/** What was computed once, of indices and constants alone. */
+const tables = [${tables.map((b) => this.#table(b)).join("")}${tables.length > 0 ? "\n" : ""}];
+
+/** Arrays are row-major in the order of their axes:
+${this.all.map((a) => ` *  ${a.kind} ${quoted(a.name)}: ${describe(a.buffer)}`).join("\n")}${extents.length > 0 ? `\n *  and the sizes of a run, { ${extents.map((e) => `${quoted(e.name)}: 0 to ${e.max}`).join(", ")} }.` : ""}
+ *  One encoder and one submit a run; a run may begin before the one before it has ended. */
+export async function open(device) {
+  const gpu = await opened(device, kernels, memory, tables);
+  const run = (arrays${extents.length > 0 ? ", extents" : ""}) => {
+${extents.map((e) => `    const ${e.own} = sized(extents, ${quoted(e.name)}, ${e.max});\n`).join("")}    const job = gpu.begin([
+${arrays(given)}    ], arrays);
+${this.#steps(this.program.steps, "    ")}
+    return job.end([
+${arrays(made)}    ]);
+  };
+  return { run, close: gpu.close };
+}
+`;
+  }
+  /** Name, type, where it lies, and its layout at this run's sizes. */
+  #array(a: Argument, pad: string): string {
+    const p = this.#placeOf(a.buffer);
+    const counts = listed(a.buffer.axes.map((x) => this.#size(x.extent)));
+    return `${pad}{ name: ${quoted(a.name)}, type: ${quoted(a.buffer.dtype)}, memory: ${quoted(p.memory)}, offset: ${p.offset}, counts: ${counts}, strides: ${listed(strides(a.buffer))} },\n`;
+  }
+  #table(b: Buffer): string {
+    const p = this.#placeOf(b);
+    const type = storageOf(b);
+    const values = Array.from(b.data ?? [], (x) => numberText(type === "f32" ? Math.fround(x) : x)).join(", ");
+    return `\n  { type: ${quoted(type)}, memory: ${quoted(p.memory)}, offset: ${p.offset}, values: [${values}] },`;
+  }
+  #placeOf(b: Buffer): Place {
+    const place = this.#places.get(b);
+    if (!place) throw new Error(`buffer ${b.name} of ${this.plan.name} has no place`); // the compiler's defect
+    return place;
+  }
+  rangeOf(r: Range): Place {
+    if (r.segment !== "state") return { memory: r.segment, offset: r.offset, bytes: r.bytes };
+    if (r.path === null) return { memory: "state", offset: 0, bytes: this.memory.get("state") ?? 0 };
+    const place = this.#byPath.get(r.path);
+    if (!place) throw new Error(`state ${r.path} of ${this.plan.name} has no place`); // the compiler's defect
+    return place;
+  }
+  #size(e: Extent): string {
+    return typeof e === "number" ? String(e) : this.intText(extentVar(e));
+  }
+  #variable(name: string): string {
+    const known = this.#names.get(name);
+    if (known !== undefined) return known;
+    const made = this.#unique(field(name));
+    this.#names.set(name, made);
+    return made;
+  }
+  /** An integer expression of the host's. */
+  intText(e: Expr): string {
+    switch (e.kind) {
+      case "num":
+        return String(e.value);
+      case "var":
+        return this.#variable(e.name);
+      case "call": {
+        const args = e.args.map((a) => this.intText(a));
+        const [a, b] = args;
+        if (e.prim === "idiv") return `Math.floor(${a} / ${b})`;
+        if (e.prim === "imod") return `(${a} - ${b} * Math.floor(${a} / ${b}))`;
+        return spellings[e.prim](...args);
+      }
+      default:
+        throw new Error(`${e.kind} stands where an integer of the host's is wanted`); // the compiler's defect
+    }
+  }
+  /** As deep as the plan's loops are nested. */
+  #steps(steps: readonly WgslStep[], pad: string): string {
+    return steps.map((s) => this.#step(s, pad)).join("\n");
+  }
+  #step(s: WgslStep, pad: string): string {
+    if (s.do === "dispatch") {
+      const bindings = s.bindings.map((r) => this.rangeOf(r)).map((p) => listed([quoted(p.memory), p.offset, p.bytes]));
+      return `${pad}job.dispatch(${s.pipeline}, ${listed(bindings)}, ${listed(s.ints.map((i) => this.#int(i, s)))}, ${this.intText(s.workgroups)}); // ${s.name}`;
+    }
+    const i = this.#variable(s.v);
+    const head = s.reverse ? `let ${i} = ${s.count - 1}; ${i} >= 0; ${i}--` : `let ${i} = 0; ${i} < ${s.count}; ${i}++`;
+    return [`${pad}for (${head}) {`, ...(s.blocks ? this.#blocks(s.blocks, i, `${pad}  `) : []), this.#steps(s.body, `${pad}  `), `${pad}}`].join(
+      "\n",
+    );
+  }
+  #int(source: IntSource, d: Dispatch): string {
+    if (source.of === "variable") return this.#variable(source.name);
+    return String((this.#placeOf(source.buffer).offset - this.rangeOf(d.bindings[source.binding] as Range).offset) / 4); // one for each binding
+  }
+  /** Rows of this turn; a turn beyond the run's rows is left out. */
+  #blocks({ extent, size, spans }: Blocks, i: string, pad: string): readonly string[] {
+    const total = this.#size(extent);
+    const plus = (n: number) => (n === 0 ? "" : n < 0 ? ` - ${-n}` : ` + ${n}`);
+    return [
+      `${pad}if (${i} > 0 && ${i} * ${size} >= ${total}) continue;`,
+      ...spans.flatMap(({ start, skip, rows, lo, hi }) => {
+        const first = `${i} * ${size}${plus(lo)}`;
+        const from = this.#variable(start);
+        const own = extentVar(rows);
+        return [
+          `${pad}const ${from} = ${skip === null ? first : `Math.max(0, ${first})`};`,
+          ...(skip === null ? [] : [`${pad}const ${this.#variable(skip)} = ${from} - (${first});`]),
+          ...(own.kind === "var"
+            ? [`${pad}const ${this.#variable(own.name)} = Math.min(${i} * ${size}${plus(size + hi)}, ${total}) - ${from};`]
+            : []),
+        ];
+      }),
+    ];
+  }
+}
+const numberText = (x: number): string => (Object.is(x, -0) ? "-0" : String(x));
+
+const randomText: { readonly [D in DType]: string } = {
+  f32: "Math.random() - 0.5",
+  f64: "Math.random() - 0.5",
+  bf16: "Math.random() - 0.5",
+  f16: "Math.random() - 0.5",
+  i32: "Math.floor(4 * Math.random())",
+  bool: "Math.random() < 0.5 ? 1 : 0",
+};
+/** For Node and a page alike. */
+function exampleText(plan: Plan, about: About, all: readonly Argument[]): string {
+  const given = all.filter((a) => a.kind !== "output");
+  const sizes = plan.extents.length > 0 ? `, { ${plan.extents.map((e) => `${quoted(e.name)}: ${e.max}`).join(", ")} }` : "";
+  return `// ${about.title} on random data: node example.js, or example.html from a server on this machine.
+${importing("{ open }", `./${about.name}.js`)}
+
+/** The browser's; in Node the package's (npm install), by Vulkan, Metal or Direct3D 12. */
+let gpu = globalThis.navigator?.gpu ?? (await import(/* @vite-ignore */ "webgpu")).create([]);
+const adapter = await gpu.requestAdapter();
+if (!adapter) throw new Error("no GPU was found");
+const device = await adapter.requestDevice();
+
+export async function example(say) {
+  const program = await open(device);
+  const arrays = {
+${given.map((a) => `    ${quoted(a.name)}: Float32Array.from({ length: ${elements(a.buffer)} }, () => ${randomText[a.buffer.dtype]}),`).join("\n")}
+  };
+  await program.run(arrays${sizes});
+  const before = performance.now();
+  const results = await program.run(arrays${sizes});
+  say(\`\${(performance.now() - before).toFixed(1)} ms a run\`);
+  for (const [name, data] of Object.entries(results)) say(\`\${name} \${data.length} \${data.slice(0, 4).join(" ")}\`);
+  program.close();
+}
+if (!globalThis.document) {
+  await example(console.log);
+  device.destroy();
+  gpu = null; // Node ends when nobody can reach it
+}
+`;
+}
+const pageText = (about: About): string => `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>${about.title.replaceAll("&", "&amp;").replaceAll("<", "&lt;")}</title>
+<pre></pre>
+<script type="module">
+  const out = document.querySelector("pre");
+  const say = (line) => out.append(line + "\\n");
+  import("./example.js").then(({ example }) => example(say)).catch((e) => say(String(e)));
+</script>
+</html>
+`;
+
+function readmeText(plan: Plan, program: WgslProgram, about: About, all: readonly Argument[], files: readonly File[], launcher: Launcher): string {
+  const dispatches = dispatchesOf(program.steps);
+  const used = (i: number) => {
+    const d = dispatches.find((x) => x.pipeline === i);
+    return d?.bindings.map((r, b) => `${b}: ${launcher.rangeOf(r).memory} (${files[i]?.pipeline.access[b]})`).join("; ") ?? "";
+  };
+  return `# ${about.title} in WGSL
+
+Compiled by Mallard ${about.version} for the limits that every WebGPU adapter has: no feature is enabled, no more than
+${guaranteed.storageBuffers} storage buffers are bound, ${guaranteed.invocations} invocations and ${guaranteed.workgroupMemory / 1024} KiB of workgroup memory are used at most. Nothing here needs Mallard.
+
+\`\`\`sh
+npm install          # the package webgpu, for Node
+node example.js      # random data: time of a run and the first numbers of each result
+npx serve            # or any server on this machine: example.html is the same in a browser
+\`\`\`
+
+| file | what it is |
+|---|---|
+| \`${about.name}.js\` | \`open(device)\` compiles the kernels; \`run(arrays${plan.extents.length > 0 ? ", extents" : ""})\` gives a promise of the results; \`close()\` frees its memory |
+| \`*.wgsl\` | ${files.length} kernels, each with what it computes and where that was written |
+| \`support.js\` | buffers, pipelines and copies; its one interface is a \`GPUDevice\` |
+| \`example.js\`, \`example.html\` | an example, for Node and for a page |
+
+## Arrays
+
+Row-major in the order of the axes; any array of numbers.${plan.extents.length > 0 ? ` Run-time sizes: ${plan.extents.map((e) => `\`${e.name}\` (up to ${e.max})`).join(", ")}.` : ""}
+
+| name | | |
+|---|---|---|
+${all.map((a) => `| \`${a.name}\` | ${a.kind === "state" ? "given with each run" : a.kind} | ${describe(a.buffer)} |`).join("\n")}
+
+## Kernels
+
+For hosts in other languages: the entry point is \`main\`, storage buffers are \`@group(0) @binding(0)\` and up, and a uniform
+buffer of 32-bit integers comes last where there is one. Workgroups are numbered along x, and x + y · (workgroups along x)
+where there are more than ${guaranteed.dispatch}; \`${about.name}.js\` has the dispatches in order with the bytes that each binds, the
+integers and the number of workgroups. GPU buffers: ${[...launcher.memory].map(([name, bytes]) => `${name} (${bytes} bytes)`).join(", ")}.
+
+| file | workgroup | binds | integers |
+|---|---|---|---|
+${files.map((f, i) => `| \`${f.name}\` | ${f.pipeline.workgroupSize.join(" × ")} | ${used(i)} | ${f.pipeline.ints} |`).join("\n")}
+`;
+}
