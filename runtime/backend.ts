@@ -141,7 +141,7 @@ export const compiledBackend = (device: Device, threads: number): Backend => ({
     const made = lowered(program, device.lowering);
     if (isLeft(made)) return made;
     const { refresh, state, kept: values } = made.right;
-    const plan = program.profile ? profiled(made.right.plan, device.name, threads) : made.right.plan;
+    const plan = program.profile ? profiled(made.right.plan, device, threads) : made.right.plan;
     const [executable, again] = await Promise.all([device.compile(plan), refresh && device.compile(refresh)]);
     const kernels = kernelCount(plan.steps);
     if (store && identity && key !== null && executable.image) {

@@ -30,6 +30,13 @@ export type DeviceFault =
   | { readonly kind: "RunFailed"; readonly reason: string }
   /** An optional package that a device needs. */
   | { readonly kind: "MissingPackage"; readonly device: string; readonly name: string; readonly install: string; readonly reason: string }
+  /** There is no GPU that the device could use. */
+  | { readonly kind: "NoAdapter"; readonly device: string; readonly reason: string; readonly todo: string }
+  /** A GPU that was there is not any more (unplugged, reset, a driver that crashed or gave up on a kernel; `destroyed`: given up by
+   *  this program), and all memory with it. */
+  | { readonly kind: "DeviceLost"; readonly device: string; readonly reason: "destroyed" | "unknown"; readonly message: string }
+  /** The GPU's driver does not take what was compiled for it. */
+  | { readonly kind: "Refused"; readonly device: string; readonly what: string; readonly message: string }
   /** The program is more than this device can hold or compute. */
   | { readonly kind: "CannotHold"; readonly device: string; readonly reason: string; readonly todo: string }
   /** An integer that a device with f32 alone would round. */
@@ -112,6 +119,16 @@ function describe(f: DeviceFault): string {
       return `the kernels did not run: ${f.reason}`;
     case "MissingPackage":
       return `the ${f.device} device needs the package ${f.name}, which cannot be loaded (${f.reason}). To go on, ${f.install}`;
+    case "NoAdapter":
+      return `the ${f.device} device finds no GPU: ${f.reason}. To go on, ${f.todo}`;
+    case "DeviceLost":
+      return `the ${f.device} device was lost: ${f.message.trimEnd() || "the driver gives no reason"}. Weights and states on it are gone; what was saved is whole. To go on, ${
+        f.reason === "destroyed"
+          ? "open the device again"
+          : "open the device again (a training run: --resume); if it happens again, use a smaller batch, close what else uses the GPU or update its driver"
+      }`;
+    case "Refused":
+      return `${f.device} refuses ${f.what}: this is a defect of Mallard or of the GPU's driver; please report it, and use the native device meanwhile\n${head(f.message, 30)}`;
     case "CannotHold":
       return `the ${f.device} device cannot run this program: ${f.reason}. To go on, ${f.todo}`;
     case "InexactInteger":

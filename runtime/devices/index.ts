@@ -15,6 +15,8 @@ export interface DeviceOptions {
   readonly tune?: boolean | TuneOptions | undefined;
   /** How gpu.js runs: "webasm", "cpu", or, in browsers, "webgl2", the default where it is offered. gpujs alone. */
   readonly mode?: GpujsMode | undefined;
+  /** Where there is no GPU, "software" is WebGPU on the processor, for tests: SwiftShader, which an installed Chromium has. webgpu alone. */
+  readonly adapter?: "software" | undefined;
 }
 type Open = (o: DeviceOptions) => Promise<Either<DeviceError, Backend>>;
 const untuned = (device: string, o: DeviceOptions): Either<DeviceError, undefined> =>
@@ -33,6 +35,13 @@ export const devices = {
     if (isLeft(asked)) return asked;
     const { createGpujs } = await import("./gpujs/index.js");
     const d = await createGpujs({ mode: o.mode });
+    return isLeft(d) ? d : right(compiledBackend(d.right, 1));
+  },
+  webgpu: async (o) => {
+    const asked = untuned("webgpu", o);
+    if (isLeft(asked)) return asked;
+    const { createWebgpu } = await import("./webgpu/index.js");
+    const d = await createWebgpu({ adapter: o.adapter });
     return isLeft(d) ? d : right(compiledBackend(d.right, 1));
   },
   js: async (o) => {

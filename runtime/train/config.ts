@@ -102,7 +102,7 @@ const plain: InterventionConfig = { tau: 1, norm: "frobenius", combine: "max", f
 export const defaultsOf = (intervention: Intervention): InterventionConfig =>
   intervention === "fixed" ? { ...plain, tau: 0.1 } : intervention === "soft-cap" ? { ...plain, limit: 50 } : plain;
 
-export const DEVICES = ["native", "gpujs", "js"] as const;
+export const DEVICES = ["native", "webgpu", "gpujs", "js"] as const;
 export type DeviceName = (typeof DEVICES)[number];
 
 /** What the compiled program depends on, beside the model's sizes. */

@@ -4,6 +4,8 @@ import { loadGpujs } from "../devices/gpujs/load.js";
 import { openFolder } from "../devices/native/folder.js";
 import { loadNative } from "../devices/native/pool.js";
 import { findToolchain } from "../devices/native/toolchain.js";
+import { createWebgpu } from "../devices/webgpu/index.js";
+import { trial } from "../devices/webgpu/trial.js";
 import type { DeviceName } from "./config.js";
 import { type Problem, textOf } from "./problem.js";
 
@@ -47,8 +49,28 @@ export const gpujsAvailable: Availability = async () => {
   }
 };
 
+/** Adds two numbers on the GPU. */
+export const webgpuAvailable =
+  (adapter?: "software"): Availability =>
+  async () => {
+    const opened = await createWebgpu({ adapter });
+    if (isLeft(opened)) return opened.left.message;
+    using device = opened.right;
+    try {
+      const got = await trial(device.host);
+      return got === 3 ? null : `the GPU (${device.host.info.name}) computes wrong values: 1 + 2 is ${got}`;
+    } catch (thrown) {
+      return `the GPU (${device.host.info.name}) does not work: ${textOf(thrown)}`;
+    }
+  };
+
 /** The oracle needs nothing but Node. */
-export const DEVICE_CHECKS: Readonly<Record<DeviceName, Availability>> = { native: nativeAvailable, gpujs: gpujsAvailable, js: async () => null };
+export const DEVICE_CHECKS: Readonly<Record<DeviceName, Availability>> = {
+  native: nativeAvailable,
+  gpujs: gpujsAvailable,
+  webgpu: webgpuAvailable(),
+  js: async () => null,
+};
 
 export interface Picked {
   readonly device: DeviceName;

@@ -38,6 +38,7 @@ export async function examine(): Promise<Findings> {
 
 const ABOUT = {
   native: "works: C compiled for this processor, the default",
+  webgpu: "works: a GPU",
   gpujs: "works: portable, slow",
   js: "works: the f64 oracle, for checking",
 } as const satisfies Record<(typeof DEVICES)[number], string>;

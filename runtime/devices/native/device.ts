@@ -336,6 +336,7 @@ class Program implements Executable {
 class CpuDevice implements NativeDevice {
   readonly lowering = { tiles: true };
   readonly name = "native";
+  readonly measures = true;
   readonly programs: Programs | undefined;
   readonly #context: Context;
   #bytes = 0;

@@ -2,7 +2,15 @@
 // become a dependency of who uses ours.
 
 export interface Gpu {
-  requestAdapter(options?: { readonly powerPreference?: "low-power" | "high-performance" }): Promise<GpuAdapter | null>;
+  requestAdapter(options?: {
+    readonly powerPreference?: "low-power" | "high-performance";
+    readonly forceFallbackAdapter?: boolean;
+  }): Promise<GpuAdapter | null>;
+}
+/** An adapter, and what it was asked of: Dawn's work stops, or crashes, as soon as that is collected. */
+export interface FoundAdapter {
+  readonly adapter: GpuAdapter;
+  readonly from: Gpu;
 }
 export interface GpuAdapter {
   readonly features: ReadonlySetLike;
@@ -116,3 +124,6 @@ export interface GpuPass {
 export const USAGE = { mapRead: 1, copyFrom: 4, copyTo: 8, uniform: 0x40, storage: 0x80, resolve: 0x200 } as const;
 export const MAP_READ = 1;
 export const COMPUTE_STAGE = 4;
+
+/** The host's own WebGPU: browsers have it, Node has none. */
+export const ownGpu = (): Gpu | undefined => (globalThis as { readonly navigator?: { readonly gpu?: Gpu } }).navigator?.gpu;

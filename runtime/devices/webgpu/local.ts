@@ -5,6 +5,7 @@ import {
   COMPUTE_STAGE,
   FEATURES,
   type FeatureName,
+  type Gpu,
   type GpuAdapter,
   type GpuBuffer,
   type GpuDevice,
@@ -24,12 +25,12 @@ export interface HostRequest {
   readonly features?: readonly FeatureName[];
 }
 
-/** Asks the adapter for a device. Left: it gives none. */
-export async function openHost(adapter: GpuAdapter, request: HostRequest = {}): Promise<Either<GpuFault, LocalHost>> {
+/** Asks the adapter for a device. `from`: what the adapter was asked of. Left: it gives none. */
+export async function openHost(adapter: GpuAdapter, request: HostRequest = {}, from?: Gpu): Promise<Either<GpuFault, LocalHost>> {
   const features = (request.features ?? FEATURES).filter((f) => adapter.features.has(f));
   const requiredLimits = request.limits === "default" ? {} : Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
   try {
-    return right(new LocalHost(await adapter.requestDevice({ requiredFeatures: features, requiredLimits }), adapter));
+    return right(new LocalHost(await adapter.requestDevice({ requiredFeatures: features, requiredLimits }), adapter, from));
   } catch (e) {
     return left({ kind: "refused", what: "a device", message: textOf(e) });
   }
@@ -51,6 +52,8 @@ interface Prepared {
   readonly dispatches: readonly { readonly pipeline: GpuHandle; readonly group: GpuHandle; readonly offsets: readonly number[] }[];
   readonly uniform: GpuBuffer | null;
 }
+/** Dawn's work stops, or crashes, when what the device comes from is collected. */
+const inUse = new Set<Gpu>();
 const ALIGN = 256;
 /** Of a set of timestamps, by the standard. */
 const QUERIES = 4096;
@@ -69,7 +72,12 @@ export class LocalHost implements GpuHost {
   constructor(
     readonly device: GpuDevice,
     adapter: Pick<GpuAdapter, "info">,
+    from?: Gpu,
   ) {
+    if (from) {
+      inUse.add(from);
+      void device.lost.then(() => inUse.delete(from));
+    }
     const { info } = adapter;
     const features = FEATURES.filter((f) => device.features.has(f));
     this.info = {
