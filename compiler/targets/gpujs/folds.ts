@@ -115,7 +115,7 @@ export function prefix(w: Writer, p: Prefix, at: Value, exclusive: boolean, tota
   const end = exclusive ? position : w.int(`${position} + 1`);
   if (!total) return run(w, p, w.int("0"), end).values;
   const whole = start(w, p.monoid);
-  const chunks = w.int(`Math.floor(${end} / ${limits.foldChunk})`);
+  const chunks = w.int(`${w.dialect.quotient(end, String(limits.foldChunk))}`);
   w.loop(chunks, (k) => {
     const chunk: Value = { type: "int", text: k };
     combine(
@@ -133,9 +133,9 @@ export function prefix(w: Writer, p: Prefix, at: Value, exclusive: boolean, tota
 
 /** The index of the element with `slot` greater ones before it, ties to the lower index; NaN counts as −∞. −1: there are not so many. */
 export function selected(w: Writer, over: Axis, element: Expr, slot: Value): Value {
-  const last = w.copy({ type: "real", text: "Infinity" }).text;
+  const last = w.copy({ type: "real", text: w.constant(Number.POSITIVE_INFINITY) }).text;
   const lastAt = w.int("-1");
-  const lowest = w.real("-Infinity");
+  const lowest = w.constant(Number.NEGATIVE_INFINITY);
   const n = w.write(extentVar(over.extent)).text;
   w.loop(w.int(`${slot.text} + 1`), () => {
     const best = w.copy({ type: "real", text: lowest }).text;
@@ -143,7 +143,7 @@ export function selected(w: Writer, over: Axis, element: Expr, slot: Value): Val
     w.loop(n, (j) => {
       w.define(`v:${over.v}`, { type: "int", text: j });
       const x = w.convert(w.write(element), "real").text;
-      const key = w.real(`${x} === ${x} ? ${x} : ${lowest}`);
+      const key = w.real(`${w.dialect.isNumber(x)} ? ${x} : ${lowest}`);
       const after = w.truth(`${key} < ${last} || ${key} === ${last} && ${j} > ${lastAt}`);
       const better = w.truth(`${bestAt} < 0 || ${key} > ${best}`);
       const take = w.truth(`${after} !== 0 && ${better} !== 0`);

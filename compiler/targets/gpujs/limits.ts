@@ -14,8 +14,8 @@ export const limits = {
   foldChunk: 256,
   /** gpu.js counts the turns of loops whose bound is not a literal and stops at this number: we never want it to. */
   loopMaxIterations: 2 ** 31 - 1,
-  /** Textures that a fragment shader reads, guaranteed by WebGL 2. Kernels in the other modes take any number of arrays. */
-  textures: 16,
+  /** Arrays that a kernel reads in `webgl2`: WebGL guarantees 16 textures, and gpu.js needs the last for itself. */
+  textures: 15,
 } as const;
 
 /** Of `webasm` and `cpu`. */

@@ -131,6 +131,9 @@ export class NestLowering {
       if (saved) w.define(`l:${name}`, w.write(saved));
     }
     const text = w.finish(value(w));
+    const arrays = w.args.filter((a) => a.kind === "buffer").length;
+    if (this.mode === "webgl2" && arrays > limits.textures)
+      throw this.#refusal(`kernel ${out.name} reads ${arrays} arrays; a shader of WebGL 2 has room for ${limits.textures}`);
     const params = w.args.map((a) => (a.kind === "buffer" ? Math.max(1, elements(a.buffer)) : null));
     const args = w.args.map((a) => (a.kind === "buffer" ? this.parts.buffer(a.buffer) : a.name));
     this.steps.push({ do: "launch", kernel: this.parts.kernel({ name: out.name, ...text, params, cells }), args, out: number });
@@ -146,8 +149,8 @@ export class NestLowering {
       let at = "";
       if (size === 1) at = w.int("0");
       else {
-        if (rest === "") rest = w.int("this.thread.x");
-        at = stride === 1 ? rest : w.int(`Math.floor(${rest} / ${stride})`);
+        if (rest === "") rest = w.int(w.dialect.cell);
+        at = stride === 1 ? rest : w.int(w.dialect.quotient(rest, String(stride)));
         if (stride > 1) rest = w.int(`${rest} - ${at} * ${stride}`);
       }
       if (typeof a.extent !== "number") {
@@ -319,7 +322,7 @@ export class NestLowering {
       let value = "";
       w.block(() => {
         w.define(`v:${over.v}`, { type: "int", text: index });
-        const none = w.real("-Infinity");
+        const none = w.constant(Number.NEGATIVE_INFINITY);
         value = w.real(`${found} < 0 ? ${none} : ${w.convert(w.write(nest.element), "real").text}`);
       });
       w.define("l:value", { type: "real", text: value });
@@ -327,7 +330,7 @@ export class NestLowering {
     if (!nest.chosen) return;
     const all = [...rows, over];
     const chosen = this.#launch("chosen", all, [], (w) => {
-      const found = w.copy({ type: "bool", text: "0" }).text;
+      const found = w.copy({ type: "bool", text: w.constant(0, "bool") }).text;
       const self = w.write(variable(over.v)).text;
       w.block(() =>
         loops(w, [slot], () => {

@@ -15,7 +15,9 @@ export interface Parts {
   real(text: string): string;
   /** Binds an integer; gives its name. */
   int(text: string): string;
-  helper(name: Helper): string;
+  /** A name that nothing else has. */
+  name(prefix: string): string;
+  helper<H extends string>(name: H): H;
   /** A statement. */
   line(text: string): void;
 }

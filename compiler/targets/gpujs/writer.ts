@@ -1,19 +1,14 @@
 // Writes one gpu.js kernel: expressions become single assignments, each placed in the outermost loop that knows its
 // variables, so what a loop does not change is computed once. Deep expressions never nest: gpu.js walks its syntax tree
 // recursively and asks for types again at every level.
-//
-// Note: integers. gpu.js puts an integer into an f32 local unless two things hold: the variable is counted up somewhere (`i++`
-// makes it an Integer), and its first value is a literal integer whose type gpu.js does not remember between its two passes
-// (`this.output.x` alone). Hence `let i = this.output.x; i++; i = …`: an i32 in `webasm`, whose + − × wrap and compare exactly.
-// A bool is the number 0 or 1, for gpu.js knows Boolean operands in some places only.
 
 import { type Buffer, type Expr, partsOf, strides, type Type } from "../../lower/expr.js";
 import { type Bounds, rangeOf } from "../../lower/ranges.js";
-import { type Helper, helpers } from "./helpers.js";
+import { type Dialect, javascript } from "./dialect.js";
+import { glsl } from "./glsl/dialect.js";
 import { type GpujsMode, limits } from "./limits.js";
 import type { GpujsKernel } from "./program.js";
-import { drawn } from "./random.js";
-import { isCondition, type Parts, spelling } from "./spelling.js";
+import { isCondition, type Parts } from "./spelling.js";
 
 /** A name or an integer literal. */
 export interface Value {
@@ -59,16 +54,19 @@ function collectNames(e: Expr): void {
 export class Writer implements Parts {
   readonly args: Arg[] = [];
   readonly #argNames = new Map<string, string>();
-  readonly #used = new Set<Helper>();
+  readonly #used = new Set<string>();
+  readonly dialect: Dialect;
   readonly #scopes: Scope[] = [scope()];
   /** Where lines go while an expression is written. */
   #at = 0;
   #names = 0;
 
   constructor(
-    readonly mode: GpujsMode,
+    mode: GpujsMode,
     readonly bounds: Bounds,
-  ) {}
+  ) {
+    this.dialect = mode === "webgl2" ? glsl : javascript(mode);
+  }
 
   // ---- names and lines
 
@@ -78,38 +76,29 @@ export class Writer implements Parts {
   line(text: string): void {
     (this.#scopes[this.#at] as Scope).lines.push(text);
   }
-  /** In `cpu` arithmetic is f64: rounded here. */
-  rounded(text: string): string {
-    return this.mode === "cpu" ? `Math.fround(${text})` : text;
-  }
   real(text: string): string {
-    const name = this.name("t");
-    this.line(`let ${name} = ${this.rounded(text)};`);
-    return name;
+    return this.bind("real", text).text;
   }
   int(text: string): string {
-    const name = this.name("i");
-    // `| 0`: a literal would go through f32 on its way into an Integer, and `cpu` would keep −0 and fractions.
-    this.line(`let ${name} = this.output.x; ${name}++; ${name} = (${text}) | 0;`);
-    return name;
+    return this.bind("int", text).text;
   }
   truth(condition: string): string {
-    const name = this.name("b");
-    this.line(`let ${name} = (${condition}) ? 1 : 0;`);
-    return name;
+    return this.bind("bool", condition).text;
   }
-  helper(name: Helper): string {
+  helper<H extends string>(name: H): H {
     this.#used.add(name);
     return name;
   }
   bind(type: Type, text: string): Value {
-    return { type, text: type === "real" ? this.real(text) : type === "int" ? this.int(text) : this.truth(text) };
+    const name = this.name(type === "real" ? "t" : type === "int" ? "i" : "b");
+    this.line(this.dialect.bind(type, name, text));
+    return { type, text: name };
   }
   /** A mutable copy, for accumulators. */
   copy(v: Value): Value {
-    if (v.type === "int") return { type: "int", text: this.int(v.text) };
+    if (v.type === "int") return this.bind("int", v.text);
     const name = this.name("s");
-    this.line(`let ${name} = ${v.text};`);
+    this.line(this.dialect.copy(v.type, name, v.text));
     return { type: v.type, text: name };
   }
 
@@ -146,7 +135,7 @@ export class Writer implements Parts {
   /** for index from 0 up to `bound`. gpu.js counts loops in f32: the index proper is a copy. */
   loop(bound: string, body: (index: string) => void): void {
     const k = this.name("k");
-    this.nested(`for (let ${k} = 0; ${k} < ${bound}; ${k}++)`, () => body(this.int(k)));
+    this.nested(this.dialect.turns(k, bound), () => body(this.int(k)));
   }
 
   // ---- arguments
@@ -165,9 +154,13 @@ export class Writer implements Parts {
 
   convert(v: Value, type: Type): Value {
     if (v.type === type) return v;
-    if (type === "bool") return { type, text: this.truth(`${isLiteral(v.text) ? this.int(v.text) : v.text} !== 0`) };
-    if (type === "int") return { type, text: this.int(v.text) };
-    return v.type === "bool" ? { type, text: v.text } : { type, text: this.real(v.text) };
+    if (type === "bool") {
+      const x = isLiteral(v.text) ? this.int(v.text) : v.text;
+      return { type, text: this.truth(`${x} !== ${v.type === "int" ? "0" : this.dialect.zero}`) };
+    }
+    if (type === "int") return { type, text: this.int(this.dialect.toInt(v.text)) };
+    const { text, named } = this.dialect.toReal(v.type === "bool" ? "bool" : "int", v.text);
+    return { type, text: named ? text : this.real(text) };
   }
   /** The value of e in the current scope. */
   write(e: Expr): Value {
@@ -218,7 +211,7 @@ export class Writer implements Parts {
   #spell(e: Expr): Value {
     switch (e.kind) {
       case "num":
-        return e.type === "int" ? { type: "int", text: String(e.value) } : { type: e.type, text: this.#constant(e.value) };
+        return e.type === "int" ? { type: "int", text: String(e.value) } : { type: e.type, text: this.constant(e.value, e.type) };
       case "var":
         return this.#innermost((s) => s.bound.get(`v:${e.name}`)) ?? { type: "int", text: this.argument({ kind: "int", name: e.name }) };
       case "local": {
@@ -233,7 +226,7 @@ export class Writer implements Parts {
       case "random":
         return {
           type: "real",
-          text: drawn(
+          text: this.dialect.drawn(
             this,
             e.draw,
             e.key,
@@ -244,17 +237,9 @@ export class Writer implements Parts {
     }
   }
   /** Always a name: gpu.js treats 2 and 2.0 as one literal whose type depends on its neighbours. */
-  #constant(value: number): string {
+  constant(value: number, type: Type = "real"): string {
     const name = this.name("c");
-    const v = Math.fround(value);
-    const text = Number.isNaN(v)
-      ? "Infinity - Infinity"
-      : v === Number.POSITIVE_INFINITY
-        ? "Infinity"
-        : v === Number.NEGATIVE_INFINITY
-          ? "-Infinity"
-          : null;
-    this.line(`let ${name} = ${text ?? (Object.is(v, -0) ? "-0" : String(v))};`);
+    this.line(this.dialect.constant(type, name, value));
     return name;
   }
   address(buffer: Buffer, index: readonly Value[]): string {
@@ -271,18 +256,16 @@ export class Writer implements Parts {
   }
   #load(e: Extract<Expr, { kind: "load" }>): Value {
     const a = this.argument({ kind: "buffer", buffer: e.buffer });
-    const read = `${a}[${this.address(
-      e.buffer,
-      e.index.map((i) => this.#valueOf(i)),
-    )}]`;
-    const text = e.inside ? `${this.#valueOf(e.inside).text} !== 0 ? ${read} : 0` : read;
-    if (e.type === "int") return { type: "int", text: this.int(text) };
+    const index = e.index.map((i) => this.#valueOf(i));
+    const read = this.dialect.read(a, this.address(e.buffer, index));
+    const text = e.inside ? `${this.#valueOf(e.inside).text} !== 0 ? ${read} : ${this.dialect.zero}` : read;
+    if (e.type === "int") return this.bind("int", this.dialect.toInt(text));
     const name = this.name("t");
-    this.line(`let ${name} = ${text};`);
+    this.line(this.dialect.copy(e.type, name, text)); // what an array holds is f32 already
     return { type: e.type, text: name };
   }
   #call(e: Extract<Expr, { kind: "call" }>): Value {
-    const row = spelling[e.prim];
+    const row = this.dialect.spelling[e.prim];
     const values = e.args.map((a) => this.#valueOf(a));
     const ints = values.every((v) => v.type === "int");
     const wanted = (k: number): Type => {
@@ -306,7 +289,11 @@ export class Writer implements Parts {
     const own = row.operands === "own" ? (values[0] as Value).type : e.type;
     const asInt = own === "int" && row.int !== undefined;
     const text = (asInt && row.int ? row.int : row.real)(this, texts, e.args.length === 2 && this.#exactQuotient(e.args));
-    if (isCondition(e.type) && e.prim === "select") return { type: "bool", text: this.real(text) };
+    if (isCondition(e.type) && e.prim === "select") {
+      const name = this.name("t");
+      this.line(this.dialect.copy("bool", name, text)); // no condition: one of two bools
+      return { type: "bool", text: name };
+    }
     return this.bind(e.type, text);
   }
   #named(e: Expr): string {
@@ -325,11 +312,8 @@ export class Writer implements Parts {
   finish(v: Value): Pick<GpujsKernel, "source" | "functions" | "native"> {
     const out = this.convert(v, "real").text;
     this.line(`return ${out};`);
-    const body = (this.#scopes[0] as Scope).lines.map((l) => `  ${l.replaceAll("\n", "\n  ")}`).join("\n");
-    return {
-      source: `function kernel(${this.args.map((a) => this.argument(a)).join(", ")}) {\n${body}\n}`,
-      functions: [...this.#used].map((h) => helpers[h]),
-      native: null,
-    };
+    const lines = (this.#scopes[0] as Scope).lines.map((l) => `  ${l.replaceAll("\n", "\n  ")}`);
+    const args = this.args.map((a) => ({ name: this.argument(a), kind: a.kind }));
+    return this.dialect.kernel(args, lines, this.#used);
   }
 }

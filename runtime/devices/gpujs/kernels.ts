@@ -1,14 +1,25 @@
 // The kernels of one program, each compiled by gpu.js when it first runs.
-
+//
+// Note: webgl2. All kernels of a host share one context (browsers give a page about sixteen), so that results stay on the GPU
+// from kernel to kernel. A result is a texture of its own (`immutable`), freed by whoever holds it. Arrays of the host become
+// textures of the same layout by a kernel that copies.
 import { limits } from "../../../compiler/targets/gpujs/limits.js";
 import type { GpujsKernel } from "../../../compiler/targets/gpujs/program.js";
 import type { Gpu, GpuKernel } from "./load.js";
-import { Values } from "./values.js";
+import { type Resident, Values } from "./values.js";
 
 /** gpu.js takes no empty arrays; nothing reads this one. */
 const nothing = new Float32Array(1);
+/** 32-bit floats everywhere, whatever gpu.js thinks of the GPU's speed. */
+const onGpu = { pipeline: true, immutable: true, precision: "single", tactic: "precision" } as const;
 
-export class CompiledKernels {
+export interface Kernels {
+  run(index: number, args: readonly (Values | number)[]): Values;
+  dispose(): void;
+}
+
+/** webasm and cpu: from arrays of the host to an array of the host. */
+export class HostKernels implements Kernels {
   readonly #compiled: (GpuKernel | undefined)[];
   constructor(
     readonly list: readonly GpujsKernel[],
@@ -19,7 +30,7 @@ export class CompiledKernels {
   run(index: number, args: readonly (Values | number)[]): Values {
     const given = args.map((a) => (typeof a === "number" ? a : a.array.length === 0 ? nothing : a.array));
     const compiled = this.#compiled[index];
-    if (compiled) return new Values(compiled(...given));
+    if (compiled) return values(compiled(...given));
     const k = this.list[index] as GpujsKernel;
     const kernel = this.gpu.createKernel(k.source, {
       output: [k.cells],
@@ -33,10 +44,83 @@ export class CompiledKernels {
     const reason = kernel.kernel.fallbackReason;
     if (reason) throw new Error(`gpu.js could not compile kernel ${k.name}: ${reason}`);
     this.#compiled[index] = kernel;
-    return new Values(first);
+    return values(first);
   }
   dispose(): void {
     for (const k of this.#compiled) k?.destroy();
+    this.#compiled.fill(undefined);
+  }
+}
+const values = (result: Float32Array | Resident): Values => new Values(result);
+
+/** Makes textures of arrays, for all programs of a host. */
+export class Textures {
+  readonly #copies = new Map<number, GpuKernel>();
+  constructor(readonly gpu: Gpu) {}
+  of = (array: Float32Array): Resident => {
+    const given = array.length === 0 ? nothing : array;
+    const copy = this.#copies.get(given.length) ?? this.#copy(given.length);
+    const texture = copy(given);
+    if (texture instanceof Float32Array) throw new Error("gpu.js gave an array where a texture was asked for");
+    return texture;
+  };
+  #copy(length: number): GpuKernel {
+    const argumentTypes = { array: "Array", cell: "Integer" };
+    const kernel = this.gpu.createKernel("function kernel(a) {\n  return packed(a, this.thread.x);\n}", {
+      ...onGpu,
+      output: [length],
+      argumentTypes: ["Array"],
+      returnType: "Number",
+      loopMaxIterations: 1,
+    });
+    // gpu.js packs four numbers of an array into a texel.
+    const source = `float packed(sampler2D a, ivec2 size, ivec3 axes, int cell) {
+  int texel = cell >> 2;
+  return texelFetch(a, ivec2(texel % size.x, texel / size.x), 0)[cell & 3];
+}`;
+    kernel.addNativeFunction("packed", source, { argumentTypes, returnType: "Number" });
+    this.#copies.set(length, kernel);
+    return kernel;
+  }
+}
+
+/** webgl2: from textures to a texture. */
+export class TextureKernels implements Kernels {
+  readonly #compiled: (GpuKernel | undefined)[];
+  constructor(
+    readonly list: readonly GpujsKernel[],
+    readonly textures: Textures,
+  ) {
+    this.#compiled = list.map(() => undefined);
+  }
+  run(index: number, args: readonly (Values | number)[]): Values {
+    const given = args.map((a) => (typeof a === "number" ? a : a.resident(this.textures.of)));
+    const compiled = this.#compiled[index] ?? this.#compile(index);
+    return new Values(compiled(...given));
+  }
+  #compile(index: number): GpuKernel {
+    const k = this.list[index] as GpujsKernel;
+    if (!k.native) throw new Error(`compiler bug: kernel ${k.name} was made for another mode than webgl2`);
+    const types = k.params.map((p) => (p === null ? "Integer" : "ArrayTexture(1)"));
+    const kernel = this.textures.gpu.createKernel(k.source, {
+      ...onGpu,
+      output: [k.cells],
+      argumentTypes: types,
+      returnType: "Number",
+      loopMaxIterations: limits.loopMaxIterations,
+    });
+    const argumentTypes = Object.fromEntries([...types, "Integer"].map((t, i) => [`x${i}`, t]));
+    kernel.addNativeFunction(k.native.name, k.native.source, { argumentTypes, returnType: "Number" });
+    this.#compiled[index] = kernel;
+    return kernel;
+  }
+  dispose(): void {
+    for (const k of this.#compiled) {
+      if (!k) continue;
+      // The context draws every kernel with the vertices of the one that was built last: they must outlive it.
+      k.kernel.buffer = null;
+      k.destroy();
+    }
     this.#compiled.fill(undefined);
   }
 }

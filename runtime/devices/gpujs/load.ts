@@ -2,25 +2,43 @@
 import * as E from "fp-ts/lib/Either.js";
 import type { GpujsMode } from "../../../compiler/targets/gpujs/limits.js";
 import { DeviceError } from "../../errors.js";
+import type { Resident } from "./values.js";
 
 /** The part of gpu.js that we use. */
 export interface Gpu {
-  createKernel(
-    source: string,
-    settings: {
-      readonly output: readonly number[];
-      readonly argumentTypes: readonly string[];
-      readonly returnType: string;
-      readonly loopMaxIterations: number;
-    },
-  ): GpuKernel;
+  createKernel(source: string, settings: KernelSettings): GpuKernel;
   destroy(): Promise<void>;
+  /** webgl2: there once a kernel was made. */
+  readonly context?: GpuContext | null;
+}
+/** Of WebGL2RenderingContext. */
+interface GpuContext {
+  isContextLost(): boolean;
+  getError(): number;
+  readonly NO_ERROR: number;
+  readonly OUT_OF_MEMORY: number;
+}
+interface KernelSettings {
+  readonly output: readonly number[];
+  readonly argumentTypes: readonly string[];
+  readonly returnType: string;
+  readonly loopMaxIterations: number;
+  readonly pipeline?: boolean;
+  readonly immutable?: boolean;
+  readonly precision?: "single";
+  readonly tactic?: "precision";
 }
 export interface GpuKernel {
-  (...args: (Float32Array | number)[]): Float32Array;
+  /** With `pipeline`, in `webgl2`, a texture; else an array. */
+  (...args: (Float32Array | Resident | number)[]): Float32Array | Resident;
   addFunction(source: string, settings: { readonly argumentTypes: readonly string[]; readonly returnType: string }): unknown;
+  addNativeFunction(
+    name: string,
+    source: string,
+    settings: { readonly argumentTypes: Readonly<Record<string, string>>; readonly returnType: string },
+  ): unknown;
   destroy(): void;
-  readonly kernel: { readonly fallbackReason?: string | null };
+  readonly kernel: { readonly fallbackReason?: string | null; buffer?: unknown };
 }
 export interface GpuClass {
   new (settings: { readonly mode: GpujsMode }): Gpu;

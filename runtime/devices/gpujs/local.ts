@@ -3,17 +3,18 @@
 import * as E from "fp-ts/lib/Either.js";
 import { type GpujsMode, gpujsModes } from "../../../compiler/targets/gpujs/limits.js";
 import { type GpujsProgram, lengthOf } from "../../../compiler/targets/gpujs/program.js";
-import { DeviceError } from "../../errors.js";
+import { DeviceError, type DeviceFault } from "../../errors.js";
 import type { GpujsCall, GpujsHost, GpujsResult } from "./host.js";
-import { CompiledKernels } from "./kernels.js";
+import { HostKernels, type Kernels, TextureKernels, Textures } from "./kernels.js";
 import { type Gpu, type GpuClass, type LoadModule, loadGpujs } from "./load.js";
 import { Runner } from "./run.js";
 import { Values } from "./values.js";
 
 interface Opened {
   readonly program: GpujsProgram;
-  readonly gpu: Gpu;
-  readonly kernels: CompiledKernels;
+  readonly kernels: Kernels;
+  /** Its own; in webgl2 all programs share the host's. */
+  readonly gpu: Gpu | null;
   readonly tables: ReadonlyMap<number, Values>;
 }
 
@@ -22,10 +23,14 @@ export class LocalGpujsHost implements GpujsHost {
   readonly #programs = new Map<number, Opened>();
   #next = 0;
   #tail: Promise<unknown> = Promise.resolve();
+  /** webgl2 alone. */
+  readonly #textures: Textures | null;
   constructor(
     readonly mode: GpujsMode,
     readonly gpu: GpuClass,
-  ) {}
+  ) {
+    this.#textures = mode === "webgl2" ? new Textures(new gpu({ mode })) : null;
+  }
 
   #queued<T>(job: () => T | Promise<T>): Promise<T> {
     const result = this.#tail.then(job);
@@ -63,19 +68,37 @@ export class LocalGpujsHost implements GpujsHost {
     const tables = new Map<number, Values>();
     for (const [b, { data }] of program.buffers.entries()) if (data) tables.set(b, new Values(data));
     const number = this.#next++;
-    const gpu = new this.gpu({ mode: this.mode });
-    this.#programs.set(number, { program, gpu, kernels: new CompiledKernels(program.kernels, gpu), tables });
+    const gpu = this.#textures ? null : new this.gpu({ mode: this.mode });
+    const kernels = this.#textures ? new TextureKernels(program.kernels, this.#textures) : new HostKernels(program.kernels, gpu as Gpu);
+    this.#programs.set(number, { program, kernels, gpu, tables });
     return number;
   }
   run(number: number, call: GpujsCall): Promise<GpujsResult> {
     return this.#queued(async () => {
       try {
-        return { ok: true, values: await this.#run(number, call) };
+        const values = await this.#run(number, call);
+        const fault = this.#gpuFault();
+        return fault ? { ok: false, fault } : { ok: true, values };
       } catch (e) {
-        if (e instanceof DeviceError) return { ok: false, fault: e.fault };
+        const fault = e instanceof DeviceError ? e.fault : this.#gpuFault(); // what a lost context makes gpu.js throw says nothing
+        if (fault) return { ok: false, fault };
         throw e;
       }
     });
+  }
+  /** WebGL reports what went wrong only to those who ask. */
+  #gpuFault(): DeviceFault | null {
+    const gl = this.#textures?.gpu.context;
+    if (!gl) return null;
+    if (gl.isContextLost())
+      return {
+        kind: "RunFailed",
+        reason: "the browser took the GPU away (the WebGL context is lost). Open the device again and go on from a checkpoint",
+      };
+    const error = gl.getError();
+    if (error === gl.NO_ERROR) return null;
+    const what = error === gl.OUT_OF_MEMORY ? "the GPU is out of memory: use a smaller batch or model" : `WebGL error ${error}`;
+    return { kind: "RunFailed", reason: what };
   }
   async #run(number: number, call: GpujsCall): Promise<readonly Float32Array[]> {
     const opened = this.#programs.get(number);
@@ -115,12 +138,14 @@ export class LocalGpujsHost implements GpujsHost {
     if (opened)
       await this.#queued(async () => {
         for (const t of opened.tables.values()) t.free();
+        for (const m of this.#memories.values()) m.values.home(); // a texture's maker reads it back
         opened.kernels.dispose();
-        await opened.gpu.destroy();
+        await opened.gpu?.destroy();
       });
   }
   async destroy(): Promise<void> {
     await Promise.all([this.free([...this.#memories.keys()]), ...[...this.#programs.keys()].map((p) => this.close(p))]);
+    await this.#queued(() => this.#textures?.gpu.destroy());
   }
 }
 

@@ -12,7 +12,7 @@ import {
   type Size,
   stridesOf,
 } from "../../../compiler/targets/gpujs/program.js";
-import type { CompiledKernels } from "./kernels.js";
+import type { Kernels } from "./kernels.js";
 import { checkIntegers, forEachIn, rounding } from "./memory.js";
 import { Values } from "./values.js";
 
@@ -33,7 +33,7 @@ export class Runner {
   #since = performance.now();
   constructor(
     readonly program: GpujsProgram,
-    readonly kernels: CompiledKernels,
+    readonly kernels: Kernels,
     readonly frame: Frame,
   ) {}
 

@@ -31,6 +31,10 @@ export class Values {
     this.#resident ??= upload(this.array);
     return this.#resident;
   }
+  /** To the host: what is on the GPU will soon be gone. */
+  home(): void {
+    if (this.#resident) void this.mutable;
+  }
   free(): void {
     this.#resident?.delete();
     this.#resident = undefined;
