@@ -1,9 +1,13 @@
 // The workgroup-tiled product derived from contract nests: its loop IR gives the right numbers.
 import { describe, expect, it } from "vitest";
 import { place } from "../../compiler/loop/place.js";
+import { productOf } from "../../compiler/loop/product.js";
+import { restartNames } from "../../compiler/loop/spans.js";
 import { apply, type Buffer, type Expr, elements, extentVar, local, real } from "../../compiler/lower/expr.js";
 import type { Axis, Nest } from "../../compiler/lower/nest.js";
-import { contract } from "../../compiler/targets/wgsl/recipes/contract.js";
+import { guaranteed } from "../../compiler/targets/wgsl/limits.js";
+import { contract, TILES } from "../../compiler/targets/wgsl/recipes/contract.js";
+import { tiledProduct } from "../../compiler/targets/wgsl/recipes/product.js";
 import { type DType, UpTo } from "../../dsl/node.js";
 import type { Primitive } from "../../dsl/primitives.js";
 import { interpret } from "../gpujs/interpret.js";
@@ -69,12 +73,47 @@ describe("loop IR", () => {
         [...reference].map(([x, data]) => [x, x.role === "output" ? new Float64Array(data.length).fill(Number.NaN) : data.slice()]),
       );
       interpret(plan([c.nest], c.buffers), reference);
-      simulate(place({ name: "product", nodes: [], body: contract(c.nest) }), memory);
+      simulate(place({ name: "product", nodes: [], body: contract(c.nest, guaranteed) }), memory);
       for (const x of c.buffers) {
         const [got, want] = [memory.get(x) as Float64Array, reference.get(x) as Float64Array];
         for (let i = 0; i < want.length; i++) expect(got[i], `${x.name}[${i}]`).toBeCloseTo(want[i] as number, 10);
       }
     });
+  // Sizes that hold whole groups of four and those that do not; operands and results that lie along k, rows or columns.
+  for (const [t, [y, x, rows, columns, slices]] of TILES.entries())
+    for (const [odd, depth] of [
+      [0, 4],
+      [1, 8],
+    ] as const)
+      it(`tiles of ${y}·${rows} × ${x}·${columns}, ${slices} slices, ${odd ? "odd" : "even"} sizes`, () => {
+        const [m, n, k, b] = [axis("m", 20 + odd), axis("n", 36 + odd), axis("k", 12 + odd), axis("b", 2)];
+        const turned = <T>(turn: number, ...pair: readonly [T, T]) => ((t + odd) & turn ? [...pair].reverse() : pair);
+        const [p, w] = [input("p", "f32", [b, ...turned(1, m, k)]), input("w", "f32", [b, ...turned(2, k, n)])];
+        const out = output("out", "f32", [b, ...turned(4, m, n)]);
+        const state_ = state("s", "f32", [b, m, n]);
+        const nest: Case["nest"] = {
+          form: "contract",
+          name: "product",
+          nodes: [],
+          batch: [b],
+          m: [m],
+          n: [n],
+          k: [k],
+          a: at(p, b, ...turned(1, m, k)),
+          b: t % 3 ? at(w, b, ...turned(2, k, n)) : r("exp", at(w, b, ...turned(2, k, n))),
+          stores: [into(out, [b, ...turned(4, m, n)], r("mul", sum, real(2))), into(state_, [b, m, n], r("add", at(state_, b, m, n), sum))],
+        };
+        const all = [p, w, out, state_];
+        const next = stream(t);
+        const reference = new Map(all.map((s) => [s, Float64Array.from(values("f32", elements(s), next))]));
+        const memory = new Map([...reference].map(([s, data]) => [s, data.slice()]));
+        interpret(plan([nest], all), reference);
+        restartNames();
+        simulate(place({ name: "product", nodes: [], body: tiledProduct(productOf(nest), { y, x, rows, columns, slices, depth }) }), memory);
+        for (const s of all)
+          for (const [i, want] of (reference.get(s) as Float64Array).entries())
+            expect(Math.abs((memory.get(s)?.[i] as number) - want)).toBeLessThan(1e-10);
+      });
   it("state updated in place by two stores: both see its old value", () => {
     const [m, n, k] = [axis("m", 3), axis("n", 2), axis("k", 4)];
     const [x, w] = [input("x", "f32", [m, k]), input("w", "f32", [k, n])];
@@ -96,7 +135,7 @@ describe("loop IR", () => {
     const reference = new Map(all.map((b) => [b, Float64Array.from(values("f32", elements(b), next))]));
     const memory = new Map([...reference].map(([b, data]) => [b, data.slice()]));
     interpret(plan([nest], all), reference);
-    simulate(place({ name: "update", nodes: [], body: contract(nest) }), memory);
+    simulate(place({ name: "update", nodes: [], body: contract(nest, guaranteed) }), memory);
     for (const b of all) for (const [i, want] of (reference.get(b) as Float64Array).entries()) expect(memory.get(b)?.[i]).toBeCloseTo(want, 10);
   });
   it("with run-time extents", () => {
@@ -107,7 +146,11 @@ describe("loop IR", () => {
     const memory = new Map([...reference].map(([x, data]) => [x, data.slice()]));
     const name = extentVar(t);
     interpret(plan([c.nest], c.buffers, [t]), reference, new Map([[t.id, 66]]));
-    simulate(place({ name: "product", nodes: [], body: contract(c.nest) }), memory, new Map([[name.kind === "var" ? name.name : "", 66]]));
+    simulate(
+      place({ name: "product", nodes: [], body: contract(c.nest, guaranteed) }),
+      memory,
+      new Map([[name.kind === "var" ? name.name : "", 66]]),
+    );
     for (const x of c.buffers) for (const [i, want] of (reference.get(x) as Float64Array).entries()) expect(memory.get(x)?.[i]).toBeCloseTo(want, 10);
   });
 });

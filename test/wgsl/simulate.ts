@@ -61,6 +61,27 @@ class Cells {
     w.data[i] = v;
   }
 }
+/** An invocation's own. */
+class Own {
+  readonly data: Float64Array;
+  constructor(
+    readonly name: string,
+    n: number,
+  ) {
+    this.data = new Float64Array(n).fill(Number.NaN);
+  }
+  get(i: number): number {
+    const v = this.data[i];
+    if (v === undefined || Number.isNaN(v))
+      throw new Error(`${this.name}[${i}] is ${v === undefined ? "out of bounds" : "read before it is written"}`);
+    return v;
+  }
+  set(i: number, v: number): void {
+    if (!(i >= 0 && i < this.data.length)) throw new Error(`${this.name}[${i}] is out of bounds`);
+    this.data[i] = v;
+  }
+}
+const own = (name: string, n: number) => new Own(name, n);
 const fresh = (name: string, n: number) => new Cells(name, new Words(new Float64Array(n).fill(Number.NaN)));
 
 let invocations = 0;
@@ -180,7 +201,7 @@ class Printer {
         this.#line(`${this.#name(s.name)} = ${this.#expr(s.value)};`);
         return;
       case "alloc":
-        if (s.space !== "workgroup") this.#line(`const b_${s.buffer.id} = fresh(${JSON.stringify(s.buffer.name)}, ${elements(s.buffer)});`);
+        if (s.space !== "workgroup") this.#line(`const b_${s.buffer.id} = own(${JSON.stringify(s.buffer.name)}, ${elements(s.buffer)});`);
         return;
       case "store":
         this.#line(`${this.#buffer(s.buffer)}.set(${this.#at(s.buffer, s.index)}, Number(${this.#expr(s.value)}));`);
@@ -217,6 +238,7 @@ const library = {
   draw,
   now,
   fresh,
+  own,
   drive,
 };
 
