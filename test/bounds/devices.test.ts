@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import { LogitTrials, type Met } from "../../index.js";
 import { quack } from "../../models/index.js";
 import { caseOf, recipes } from "../../testing/draws.js";
-import { open, targets } from "../laws/targets.js";
+import { open, share, targets } from "../laws/targets.js";
 import { architectures } from "./architectures.js";
 import { unit } from "./harness.js";
 
@@ -26,7 +26,7 @@ const sizes: Readonly<Record<string, Readonly<Record<string, number>>>> = {
 
 for (const target of targets)
   describe(`on ${target}`, () => {
-    for (const [name, a] of Object.entries(architectures))
+    for (const [name, a] of share(target, Object.entries(architectures), 1, "bounds"))
       it(name, async () => {
         const trials = new LogitTrials(a.model(sizes[name] ?? {}), { optimizer: quack(unit, { tau }), tau, eta });
         const cases = fc.sample(recipes(trials.weights.length, range), { seed: 7, numRuns: runs }).map((r) => caseOf(trials, r));

@@ -94,6 +94,20 @@ describe.skipIf(!(await needs("browser")))("a page", () => {
     await expect(page.call("echo", 1)).rejects.toThrow();
   });
 });
+describe.skipIf(!(await needs("browser", "gpu.js")))("gpu.js in a page", () => {
+  it("keeps memories, and its faults are errors of the device here", async () => {
+    const page = await openPage();
+    const host = await page.gpujs("cpu");
+    if (isLeft(host)) throw host.left;
+    const [memory] = (await host.right.alloc([4])) as [number];
+    const values = new Float32Array([1, Number.NaN, Number.NEGATIVE_INFINITY, -0]);
+    await host.right.write(memory, values);
+    expect(await host.right.read(memory)).toEqual(values);
+    await host.right.free([memory]);
+    await expect(host.right.read(memory)).rejects.toMatchObject({ name: "DeviceError", fault: { kind: "Disposed" } });
+    page.close();
+  });
+});
 async function ok<T>(given: Promise<Either<{ readonly message: string }, T>>): Promise<T> {
   const e = await given;
   if (isLeft(e)) throw new Error(e.left.message);

@@ -1,5 +1,7 @@
 // In the page: WebGPU and gpu.js behind their devices' narrow interfaces, for the test whose number is in the address.
 import { isLeft, left, right } from "fp-ts/lib/Either.js";
+import type { GpujsHost } from "../../runtime/devices/gpujs/host.js";
+import { localHost } from "../../runtime/devices/gpujs/local.js";
 import type { Gpu } from "../../runtime/devices/webgpu/gpu.js";
 import type { GpuHost } from "../../runtime/devices/webgpu/host.js";
 import { openHost } from "../../runtime/devices/webgpu/local.js";
@@ -12,13 +14,21 @@ const { location, navigator } = globalThis as unknown as {
   readonly navigator: { readonly gpu?: Gpu };
 };
 
-let last = 0;
-const hosts = new Map<number, GpuHost>();
-const hostOf = (id: number): GpuHost => {
-  const host = hosts.get(id);
-  if (!host) throw new Error(`there is no host ${id}`);
-  return host;
-};
+class Table<T> {
+  readonly #entries = new Map<number, T>();
+  #last = 0;
+  add(x: T): number {
+    this.#entries.set(++this.#last, x);
+    return this.#last;
+  }
+  of(id: number): T {
+    const x = this.#entries.get(id);
+    if (x === undefined) throw new Error(`there is no host ${id}`);
+    return x;
+  }
+}
+const gpus = new Table<GpuHost>();
+const gpujs = new Table<GpujsHost>();
 
 const served: ServedByPage = {
   echo: (x) => x,
@@ -27,19 +37,31 @@ const served: ServedByPage = {
     if (!adapter) return left({ kind: "refused", what: "an adapter", message: "this browser gives none" });
     const made = await openHost(adapter, request);
     if (isLeft(made)) return made;
-    const id = ++last;
-    hosts.set(id, made.right);
+    const id = gpus.add(made.right);
     made.right.lost.then((fault) => void calls.call("lost", id, fault));
     return right({ id, info: made.right.info });
   },
-  buffers: (id, bytes, what) => hostOf(id).buffers(bytes, what),
-  free: (id, buffers) => hostOf(id).free(buffers),
-  pipelines: (id, specs) => hostOf(id).pipelines(specs),
-  release: (id, pipelines) => hostOf(id).release(pipelines),
-  prepare: (id, list) => hostOf(id).prepare(list),
-  drop: (id, list) => hostOf(id).drop(list),
-  submit: (id, job) => hostOf(id).submit(job),
-  destroyGpu: (id) => hostOf(id).destroy(),
+  buffers: (id, bytes, what) => gpus.of(id).buffers(bytes, what),
+  free: (id, buffers) => gpus.of(id).free(buffers),
+  pipelines: (id, specs) => gpus.of(id).pipelines(specs),
+  release: (id, pipelines) => gpus.of(id).release(pipelines),
+  prepare: (id, list) => gpus.of(id).prepare(list),
+  drop: (id, list) => gpus.of(id).drop(list),
+  submit: (id, job) => gpus.of(id).submit(job),
+  destroyGpu: (id) => gpus.of(id).destroy(),
+
+  openGpujs: async (mode) => {
+    const made = await localHost({ mode, load: () => import("gpu.js") });
+    return isLeft(made) ? left(made.left.fault) : right(gpujs.add(made.right));
+  },
+  alloc: (id, elements) => gpujs.of(id).alloc(elements),
+  read: (id, memory) => gpujs.of(id).read(memory),
+  write: (id, memory, values) => gpujs.of(id).write(memory, values),
+  freeMemories: (id, memories) => gpujs.of(id).free(memories),
+  open: (id, program) => gpujs.of(id).open(program),
+  run: (id, program, call) => gpujs.of(id).run(program, call),
+  close: (id, program) => gpujs.of(id).close(program),
+  destroyGpujs: (id) => gpujs.of(id).destroy(),
 };
 
 const socket = new WebSocket(`ws://${location.host}/page${location.search}`);

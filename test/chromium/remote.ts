@@ -1,11 +1,14 @@
 // A page in Chromium as a test has it: WebGPU and gpu.js there, behind the interfaces that the devices here drive. A process
 // has one page, opened at the first use; it closes with the process.
-import { type Either, isLeft, right } from "fp-ts/lib/Either.js";
+import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import { inject } from "vitest";
 import { WebSocket } from "ws";
+import type { GpujsMode, GpujsProgram } from "../../compiler/targets/gpujs/index.js";
+import type { GpujsCall, GpujsHost, GpujsResult } from "../../runtime/devices/gpujs/host.js";
 import type { DispatchList, GpuDone, GpuFault, GpuHost, GpuJob, HostInfo, LostFault, PipelineSpec } from "../../runtime/devices/webgpu/host.js";
 import type { HostRequest } from "../../runtime/devices/webgpu/local.js";
-import { Calls } from "./calls.js";
+import { DeviceError, type DeviceFault } from "../../runtime/errors.js";
+import { Calls, RemoteError } from "./calls.js";
 
 type Later<T> = T | Promise<T>;
 /** What a page does for a test. The first argument of most is the host's number. */
@@ -20,6 +23,16 @@ export type ServedByPage = {
   drop(id: number, list: number): Later<void>;
   submit(id: number, job: GpuJob): Promise<Either<GpuFault, GpuDone>>;
   destroyGpu(id: number): Later<void>;
+
+  openGpujs(mode: GpujsMode): Promise<Either<DeviceFault, number>>;
+  alloc(id: number, elements: readonly number[]): Promise<readonly number[]>;
+  read(id: number, memory: number): Promise<Float32Array>;
+  write(id: number, memory: number, values: Float32Array): Promise<void>;
+  freeMemories(id: number, memories: readonly number[]): Promise<void>;
+  open(id: number, program: GpujsProgram): Promise<number>;
+  run(id: number, program: number, call: GpujsCall): Promise<GpujsResult>;
+  close(id: number, program: number): Promise<void>;
+  destroyGpujs(id: number): Promise<void>;
 };
 /** What a test does for its page. */
 export type ServedByTest = { lost(id: number, fault: LostFault): void };
@@ -61,6 +74,32 @@ export class Page {
       drop: (list) => this.tell("drop", id, list),
       submit: (job) => this.call("submit", id, job),
       destroy: () => this.tell("destroyGpu", id),
+    });
+  }
+  /** gpu.js in the page. */
+  async gpujs(mode: GpujsMode): Promise<Either<DeviceError, GpujsHost>> {
+    const opened = await this.call("openGpujs", mode);
+    if (isLeft(opened)) return left(new DeviceError(opened.left));
+    const id = opened.right;
+    /** What the page's host throws is a device's error again. */
+    const call = async <F extends keyof ServedByPage>(f: F, ...args: Parameters<ServedByPage[F]>): Promise<Awaited<ReturnType<ServedByPage[F]>>> => {
+      try {
+        return await this.call(f, ...args);
+      } catch (e) {
+        if (e instanceof RemoteError && e.fault !== null) throw new DeviceError(e.fault as DeviceFault); // the page's host throws no other
+        throw e;
+      }
+    };
+    return right({
+      mode,
+      alloc: (elements) => call("alloc", id, elements),
+      read: (memory) => call("read", id, memory),
+      write: (memory, values) => call("write", id, memory, values),
+      free: (memories) => call("freeMemories", id, memories),
+      open: (program) => call("open", id, program),
+      run: (program, given) => call("run", id, program, given),
+      close: (program) => call("close", id, program),
+      destroy: () => call("destroyGpujs", id),
     });
   }
   close(): void {

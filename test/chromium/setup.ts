@@ -98,7 +98,12 @@ async function bundled(): Promise<string> {
     root: fileURLToPath(new URL("../..", import.meta.url)),
     configFile: false,
     logLevel: "warn",
-    build: { write: false, minify: false, target: "es2022", rolldownOptions: { input: fileURLToPath(new URL("page.ts", import.meta.url)) } },
+    build: {
+      write: false,
+      minify: false,
+      target: "es2022",
+      rolldownOptions: { input: fileURLToPath(new URL("page.ts", import.meta.url)), output: { codeSplitting: false } },
+    },
   });
   const chunks = [built].flat().flatMap((b) => ("output" in b ? b.output : []));
   const entry = chunks.filter((f): f is Rolldown.OutputChunk => f.type === "chunk");

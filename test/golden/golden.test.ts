@@ -7,42 +7,48 @@
 // those casts undone (f64/make.py), and its first forward pass to 3e-7 against the golden files themselves.
 import { describe, expect, test } from "vitest";
 import type { Optimizer } from "../../dsl/index.js";
+import { seed } from "../laws/seed.js";
+import { nightly, sample, share, targets } from "../laws/targets.js";
 import { needs } from "../require.js";
 import { exact, follow, golden, MODELS, nameOf, optimizerOf, type Run, SEEDS, weightsOf } from "./runs.js";
 
 const missing = !(await needs("golden"));
-const uncompiled = missing || !(await needs("compiler"));
 const all = (name: string): readonly string[] =>
   ["adamw", "muon"].flatMap((o) =>
     name === "qwen3" ? [`${o}, none`] : ["none", "fixed", "quack (frobenius)", "quack (spectral)", "clip"].map((i) => `${o}, ${i}`),
   );
 
-describe.each(SEEDS)("%s", (seed) => {
-  describe.each(MODELS)("%s", (name) => {
-    describe("in f64", () => {
-      test.skipIf(missing).each(all(name))("%s", async (which) => {
-        const doc = exact(seed, name);
-        const runs = doc.runs.filter((r) => nameOf(r) === which);
-        expect(runs).toHaveLength(1);
-        const forward = [
-          { reference: doc, bar: 1e-9 },
-          { reference: golden(seed, name), bar: 3e-7 },
-        ];
-        await follow("js", { name, doc, tensors: await weightsOf(seed, name), runs, bar: 1e-8, forward });
-      });
+/** Each model with one set of weights, by the seed; in a nightly run with both. */
+const weighted = MODELS.flatMap((name, i) =>
+  SEEDS.filter((_, k) => nightly || (i + seed) % SEEDS.length === k).map((weights) => [`${name}, ${weights}`, { name, weights }] as const),
+);
+
+describe("in f64", () => {
+  describe.each(weighted)("%s", (_, { name, weights }) => {
+    test.skipIf(missing).each(all(name))("%s", async (which) => {
+      const doc = exact(weights, name);
+      const runs = doc.runs.filter((r) => nameOf(r) === which);
+      expect(runs).toHaveLength(1);
+      const forward = [
+        { reference: doc, bar: 1e-9 },
+        { reference: golden(weights, name), bar: 3e-7 },
+      ];
+      await follow("js", { name, doc, tensors: await weightsOf(weights, name), runs, bar: 1e-8, forward });
     });
-    test.skipIf(uncompiled)("natively, all runs side by side", { timeout: 600_000 }, async () => {
-      const doc = golden(seed, name);
-      expect(doc.runs.map(nameOf)).toEqual(all(name));
-      await follow("native", {
-        name,
-        doc,
-        tensors: await weightsOf(seed, name),
-        runs: doc.runs,
-        bar: 1e-3,
-        forward: [{ reference: doc, bar: 2e-4 }],
-      });
-    });
+  });
+});
+
+describe.each(targets)("on %s", (target) => {
+  // Natively, and in a nightly run on every target, all runs side by side and to the end; else the first steps of one run.
+  const whole = target === "native" || nightly;
+  const models = target === "native" ? weighted : share(target, weighted, 1, "models");
+  test.skipIf(missing).each(models)("%s", { timeout: nightly ? 3_600_000 : 600_000 }, async (_, { name, weights }) => {
+    const doc = golden(weights, name);
+    expect(doc.runs.map(nameOf)).toEqual(all(name));
+    const tensors = await weightsOf(weights, name);
+    const forward = [{ reference: doc, bar: 2e-4 }];
+    const some = whole ? { runs: doc.runs } : { runs: sample(target, doc.runs, 1, `runs of ${name}`), steps: 2 };
+    await follow(target, { name, doc, tensors, bar: 1e-3, forward, ...some });
   });
 });
 

@@ -25,11 +25,10 @@ import {
 import type { Leaf, Node } from "../../dsl/node.js";
 import { nodeOf } from "../../dsl/tensor.js";
 import { adamw, fixed, grouped, latentTransformer, muonWithAdamW, qkClip, quack, transformer } from "../../models/index.js";
-import type { DeviceName } from "../../runtime/devices/index.js";
-import { openSession } from "../../runtime/program.js";
 import { readSafetensors } from "../../runtime/safetensors.js";
 import type { ProgramSpec } from "../../runtime/session.js";
 import { leavesOf as paramLeaves, trainingPrograms } from "../../runtime/training.js";
+import { open, type TargetName } from "../laws/targets.js";
 import { GOLDEN } from "../require.js";
 import { fromReference, normsByName, placeOf, type Reference, type Weights } from "./names.js";
 
@@ -120,7 +119,7 @@ const sameNames = (got: Iterable<string>, want: object, what: string): void => {
 /** Follows these runs of a model on a device, and holds every number of theirs to `bar` (relative), those of the
  *  first step's forward pass to `forward`, which are also held to `also` (a looser reference). */
 export async function follow(
-  device: DeviceName,
+  target: TargetName | "js",
   x: {
     readonly name: ModelName;
     readonly doc: Golden;
@@ -128,6 +127,8 @@ export async function follow(
     readonly runs: readonly Run[];
     readonly bar: number;
     readonly forward: readonly { readonly reference: Forward; readonly bar: number }[];
+    /** Fewer than the reference's, whose norms and factors at the end are left out then. */
+    readonly steps?: number;
     /** Instead of the reference's own: a wrong one must be found out. */
     readonly optimizer?: (r: Run) => Optimizer;
   },
@@ -182,9 +183,7 @@ export async function follow(
     outputs: Object.assign({}, ...lanes.map(({ programs }, i) => prefixed(i, programs.step.outputs))),
     updates: lanes.flatMap(({ programs }) => programs.step.updates ?? []),
   };
-  const opened = await openSession(device);
-  if (isLeft(opened)) throw opened.left;
-  using s = opened.right;
+  using s = await open(target);
   const params = lanes.flatMap(({ programs }) => programs.params);
   await s.hold([...params, ...lanes.flatMap(({ programs }) => programs.state)]);
   for (const l of params) await s.write(l.name, fromReference(l, x.tensors, reference));
@@ -197,7 +196,8 @@ export async function follow(
     next: Int32Array.from(doc.tokens.flatMap((r) => r.slice(1))),
     ...Object.fromEntries(runs.map((r, i) => [`lr${i}`, [r.lr]])),
   };
-  const steps = Math.max(...runs.map((r) => r.losses.length));
+  const whole = Math.max(...runs.map((r) => r.losses.length));
+  const steps = x.steps ?? whole;
   let out: Readonly<Record<string, ArrayLike<number>>> = {};
   for (let k = 0; k < steps; k++) {
     out = await step.run({ ...fixed, t: [k + 1] });
@@ -227,6 +227,7 @@ export async function follow(
       for (const [n, norm] of norms) near(norm, f.reference.gradient_norms[n], f.bar, `gradient of ${n}`);
     }
   }
+  if (steps < whole) return;
   for (const [i, { run: r, programs, factors }] of lanes.entries()) {
     const norms = new Map<string, number>();
     for (const l of programs.params) for (const [n, norm] of normsByName(l, await s.read(l.name), reference)) norms.set(n, norm);

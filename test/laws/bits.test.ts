@@ -14,7 +14,7 @@ import { type Case, faultsOf, run, show } from "./judge.js";
 import { caseOfProgram } from "./program.js";
 import { drawn } from "./random.js";
 import { seed } from "./seed.js";
-import { open, type TargetName, targets } from "./targets.js";
+import { open, share, type TargetName, targets } from "./targets.js";
 
 describe.skipIf(!(await needs("compiler")))("threads", () => {
   const cases = [...allSamples.map((s) => caseOf(s, rounds(seed)[5] as Round)), ...drawn(seed, 12).map((p) => caseOfProgram(p).case)];
@@ -74,18 +74,18 @@ async function runRows(target: TargetName, rows: number, data: Float64Array, m: 
 }
 
 describe.each(targets)("rows on %s", (target) => {
-  for (const m of [21, 96, 257])
+  for (const m of share(target, [21, 96, 257], 1, "rows"))
     it(`of ${m} have the same bits in batches of 1, 3 and 7, static and running`, async () => {
       const [data, weights] = [values(7 * m, seed + m), values(m * 19, seed + 1)];
       const all = await runRows(target, 7, data, m, weights);
-      for (const rows of [1, 3, 7])
-        for (const extents of [undefined, { max: 11 }]) {
-          const some = await runRows(target, rows, data, m, weights, extents);
-          for (const [name, x] of Object.entries(all)) {
-            const first = x.slice(0, (x.length / 7) * rows);
-            expect(bitsOf(some[name] as HostArray), `${name}, ${rows} rows${extents ? ", running" : ""}`).toBe(bitsOf(first));
-          }
+      const batches = [1, 3, 7].flatMap((rows) => [undefined, { max: 11 }].map((extents) => ({ rows, extents })));
+      for (const { rows, extents } of share(target, batches, 2, "batches")) {
+        const some = await runRows(target, rows, data, m, weights, extents);
+        for (const [name, x] of Object.entries(all)) {
+          const first = x.slice(0, (x.length / 7) * rows);
+          expect(bitsOf(some[name] as HostArray), `${name}, ${rows} rows${extents ? ", running" : ""}`).toBe(bitsOf(first));
         }
+      }
     });
 });
 
@@ -135,6 +135,16 @@ function along(t: R, s: R): { readonly inputs: Record<string, Leaf>; readonly ou
     },
   };
 }
+const running = [
+  [0, 0],
+  [1, 1],
+  [0, 5],
+  [3, 0],
+  [1, 33],
+  [9, 7],
+  [9, 33],
+  [5, 17],
+] as const;
 describe.each(targets)("run-time extents on %s", (target) => {
   it("one compilation serves every extent, with the bits of the static program", { timeout: 300_000 }, async () => {
     const [t, s] = [l.upTo(9, "t"), l.upTo(33, "s")];
@@ -142,16 +152,7 @@ describe.each(targets)("run-time extents on %s", (target) => {
     const { inputs, outputs } = along(t, s);
     const program = await session.program({ name: "running", inputs, outputs });
     try {
-      for (const [nt, ns] of [
-        [0, 0],
-        [1, 1],
-        [0, 5],
-        [3, 0],
-        [1, 33],
-        [9, 7],
-        [9, 33],
-        [5, 17],
-      ] as const) {
+      for (const [nt, ns] of share(target, running, 2, "extents")) {
         const data = { q: values(4 * nt, 1), k: values(4 * ns, 2), v: values(6 * ns, 3), g: values(ns, 4) };
         const got = await program.run(data, { t: nt, s: ns });
         const fixed = along(nt, ns);

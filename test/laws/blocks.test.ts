@@ -31,7 +31,7 @@ import { passed } from "../../runtime/backend.js";
 import { count, numbers, right } from "../graph/harness.js";
 import { type Case, judge, run, show } from "./judge.js";
 import { seed } from "./seed.js";
-import { targets } from "./targets.js";
+import { share, targets } from "./targets.js";
 
 type Scores = Tensor<{ batch: number; head: number; query: number; key: number }>;
 interface Inputs {
@@ -155,8 +155,8 @@ const extents = { batch: upTo(7, "batch"), query: upTo(300, "query"), key: upTo(
 const turnedExtents = { batch: upTo(7, "batch"), query: upTo(140, "query"), key: upTo(300, "key") };
 const few = [0, 1, 63, 65, 127, 129, 257, 300];
 
-describe.runIf(targets.includes("native"))("on native", () => {
-  const made = programs.map((i) => {
+describe.each(targets)("on %s", (target) => {
+  const made = share(target, programs, 1, "blocks").map((i) => {
     const ends = i % 3 === 2 ? turnedExtents : extents;
     return { ends, program: at(i, ends as unknown as Sizes) };
   });
@@ -187,14 +187,14 @@ describe.runIf(targets.includes("native"))("on native", () => {
   it("gives the oracle's values and gradients", { timeout: 300_000 }, async () => {
     const cases = made.map((m, i) => caseAt(m, sizesAt(m, i + (seed % 8)), i));
     const faults = [];
-    for (const c of cases) faults.push(...(await judge([c], "native", { threads: 2 })));
+    for (const c of cases) faults.push(...(await judge([c], target, { threads: 2 })));
     expect(show(faults)).toBe("");
   });
 
-  it("has the same bits with 1, 2 and 3 threads", { timeout: 300_000 }, async () => {
+  it.runIf(target === "native")("has the same bits with 1, 2 and 3 threads", { timeout: 300_000 }, async () => {
     for (const m of made.slice(0, 3)) {
       const c = caseAt(m, { batch: 3, query: 131, key: 131 }, 5);
-      const [one, ...others] = await Promise.all([1, 2, 3].map((threads) => run([c], "native", { threads })));
+      const [one, ...others] = await Promise.all([1, 2, 3].map((threads) => run([c], target, { threads })));
       for (const o of others) expect(o).toEqual(one);
     }
   });

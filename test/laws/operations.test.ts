@@ -1,20 +1,25 @@
 // Every operation × element type × target against the oracle: the samples of each, at extents 0, 1, primes and tiles ± 1,
-// forward and gradient.
+// forward and gradient. An emulated target gets one sample of each operation at one extent.
 import { describe, expect, it } from "vitest";
 import { allSamples, caseOf } from "./cases.js";
 import { rounds } from "./draw.js";
 import { judge, show } from "./judge.js";
 import { samples } from "./samples.js";
 import { seed } from "./seed.js";
-import { targets } from "./targets.js";
+import { share, targets } from "./targets.js";
 
 describe.each(targets)("operations on %s", (target) => {
   for (const op of Object.keys(samples)) {
-    const mine = allSamples.filter((s) => s.op === op);
+    const mine = share(
+      target,
+      allSamples.filter((s) => s.op === op),
+      1,
+      `samples of ${op}`,
+    );
     it(`${op}: ${mine.length} samples`, async () => {
       expect(mine.length).toBeGreaterThan(0);
       const faults = [];
-      for (const round of rounds(seed))
+      for (const round of share(target, rounds(seed), 1, `rounds of ${op}`))
         faults.push(
           ...(await judge(
             mine.map((s) => caseOf(s, round)),

@@ -20,32 +20,24 @@ async function faultOf(p: Program, target: TargetName): Promise<string | null> {
   const faults = await judge([caseOfProgram(p).case], target);
   return faults.length > 0 ? show(faults, 3) : null;
 }
-/** Programs that a target computes wrongly, each shrunk and printed as source. */
+/** Those of a seed's programs that a target computes wrongly, each shrunk and printed as source. */
 export async function mismatches(
   seed: number,
-  count: number,
+  which: readonly number[],
   target: TargetName,
-  o: { readonly most?: number; readonly from?: number } = {},
+  o: { readonly most?: number } = {},
 ): Promise<readonly string[]> {
   const out: string[] = [];
-  const all = drawn(seed, count);
-  for (let at = o.from ?? 0; at < all.length && out.length < (o.most ?? 1); at += BATCH) {
-    const cases = all.slice(at, at + BATCH).map((p) => caseOfProgram(p).case);
+  const all = drawn(seed, 1 + Math.max(-1, ...which));
+  const most = o.most ?? 1;
+  for (let at = 0; at < which.length && out.length < most; at += BATCH) {
+    const batch = which.slice(at, at + BATCH);
+    const cases = batch.map((i) => caseOfProgram(all[i] as Program).case);
     const faults = await judge(cases, target);
-    const failed = new Set(faults.map((f) => at + cases.indexOf(f.case)));
-    for (const index of failed) {
-      if (out.length >= (o.most ?? 1)) break;
-      out.push(
-        await shrunk(
-          seed,
-          index,
-          target,
-          show(
-            faults.filter((f) => f.case === cases[index - at]),
-            3,
-          ),
-        ),
-      );
+    for (const index of new Set(faults.map((f) => batch[cases.indexOf(f.case)] as number))) {
+      if (out.length >= most) break;
+      const own = faults.filter((f) => f.case === cases[batch.indexOf(index)]);
+      out.push(await shrunk(seed, index, target, show(own, 3)));
     }
   }
   return out;

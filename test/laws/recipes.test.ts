@@ -1,5 +1,6 @@
-// Every recipe gives the same bits at 1, 2, 3 and 8 threads, a second time, and for whatever may be chosen of its settings
-// (compiler/loop/choices.ts): what tuning finds can change how long a step takes and nothing else. A recipe without a case fails.
+// Every recipe computes what the oracle does, on every target, with the same bits a second time; natively also at 1, 2, 3 and 8
+// threads, and for whatever may be chosen of its settings (compiler/loop/choices.ts): what tuning finds can change how long a step
+// takes and nothing else. A recipe without a case fails.
 import { mapLeft, right as taken } from "fp-ts/lib/Either.js";
 import { describe, expect, it } from "vitest";
 import type { Choice } from "../../compiler/loop/choices.js";
@@ -18,7 +19,7 @@ import { THREADS, unequal } from "./bits.js";
 import { type Case, judge, run, runIn, show } from "./judge.js";
 import { recipeCases } from "./recipe-cases.js";
 import { seed } from "./seed.js";
-import { cacheDir } from "./targets.js";
+import { cacheDir, share, targets } from "./targets.js";
 
 const cases = recipeCases(seed);
 const planOf = (some: readonly Case[]): Plan => {
@@ -64,11 +65,18 @@ async function choosing(threads: number, draw: number): Promise<{ readonly sessi
   return { session: new Session(compiledBackend(device, threads)), moved: () => moved };
 }
 
-describe.skipIf(!(await needs("compiler")))("every recipe", () => {
-  it("computes what the oracle does", { timeout: 300_000 }, async () => {
-    expect(show(await judge(cases, "native", { threads: 2 }))).toBe("");
+describe.each(targets)("every recipe on %s", (target) => {
+  const mine = share(target, cases, 5, "recipes");
+  it(`computes what the oracle does (${mine.length})`, { timeout: 300_000 }, async () => {
+    expect(show(await judge(mine, target, { threads: 2 }))).toBe("");
   });
-  it("gives the same bits at 1, 2, 3 and 8 threads, a second time, and whatever is chosen", { timeout: 300_000 }, async () => {
+  it("gives the same bits a second time", { timeout: 300_000 }, async () => {
+    expect(unequal(mine, await run(mine, target, { threads: 2 }), await run(mine, target, { threads: 2 }))).toBeNull();
+  });
+});
+
+describe.skipIf(!(await needs("compiler")))("every recipe natively", () => {
+  it("gives the same bits at 1, 2, 3 and 8 threads, and whatever is chosen", { timeout: 300_000 }, async () => {
     const one = await run(cases, "native", { threads: 1 });
     for (const threads of THREADS) expect(unequal(cases, one, await run(cases, "native", { threads })), `${threads} threads`).toBeNull();
     for (const draw of DRAWS)

@@ -1,12 +1,10 @@
 // State lies as its leaf does, whatever order the axes of its new value have: on every device the same numbers at the same
 // indices.
-import { isLeft } from "fp-ts/lib/Either.js";
 import { describe, expect, it } from "vitest";
 import { leaf } from "../../dsl/build.js";
 import type { Node } from "../../dsl/node.js";
-import { openSession } from "../../index.js";
 import { loose as l } from "../graph/loose.js";
-import { needs } from "../require.js";
+import { open, targets } from "./targets.js";
 
 const sizes = { i: 3, j: 4, k: 5 };
 const shapes = { v: { i: 3, k: 5 }, p: { k: 5, j: 4 } } as const;
@@ -17,15 +15,12 @@ const want = Array.from({ length: 12 }, (_, n) => {
   return Array.from({ length: sizes.k }, (_, k) => (v[i * sizes.k + k] as number) * (p[k * sizes.j + j] as number)).reduce((a, b) => a + b);
 });
 
-const compiler = await needs("compiler");
-describe.each(["js", "native"] as const)("on %s", (device) => {
-  it.skipIf(device === "native" && !compiler).each([
+describe.each(["js" as const, ...targets])("on %s", (device) => {
+  it.each([
     ["in its leaf's order", false],
     ["in the other order", true],
   ])("a product that becomes state, its axes %s", async (_, turned) => {
-    const opened = await openSession(device);
-    if (isLeft(opened)) throw opened.left;
-    using session = opened.right;
+    using session = await open(device);
     const w = leaf("state", "w", { i: 3, j: 4 }, "f32");
     const [a, b] = [leaf("input", "v", shapes.v, "f32"), leaf("input", "p", shapes.p, "f32")];
     const product: Node = turned ? l.dot(b, a, "k") : l.dot(a, b, "k");

@@ -7,7 +7,7 @@ import { type AnyTensor, type Axes, compileIn, grad, input, mul, type Scalar, ty
 import { type Example, type Variant, variants } from "../../models/attention/index.js";
 import type { HostArray } from "../../runtime/device.js";
 import { numbers } from "../graph/harness.js";
-import { anything, DIM, type Extents, type Fill, MAX_BATCH, type Setting, SPAN, settings, VALUE } from "./settings.js";
+import { anything, DIM, type Extents, type Fill, type Setting, SPAN, settings, VALUE } from "./settings.js";
 
 /** Values by input; `cotangent` weighs the output. */
 export interface Data {
@@ -37,7 +37,7 @@ export function shapeAt(axes: Leaf["axes"], e: Extents): Readonly<Record<string,
   return Object.fromEntries(Object.entries(axes).map(([a, x]) => [a, size(x)]));
 }
 const extentsOf = (s: Setting) => ({
-  batch: upTo(MAX_BATCH, "batch"),
+  batch: upTo(s.batch, "batch"),
   rows: upTo(s.rows, "rows"),
   cols: s.extents === "keys" ? s.cols : upTo(s.cols, "cols"),
 });
@@ -90,8 +90,7 @@ export function settingOf(name: string): Setting {
   if (!s) throw new Error(`variant ${name} has no setting: say in settings.ts how it is tested`);
   return s;
 }
-export function registered(name: string): Case {
-  const s = settingOf(name);
+export function registered(name: string, s = settingOf(name)): Case {
   const { batch, rows, cols } = extentsOf(s);
   return caseOf(variant(name).example({ batch, head: s.head, time: rows, key: cols, dim: DIM, value: VALUE, span: SPAN, y: rows, x: cols }), s.fill);
 }

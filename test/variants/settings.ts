@@ -8,6 +8,7 @@ export interface Extents {
   readonly rows: number;
   readonly cols: number;
 }
+/** The most elements of a batch. */
 export const MAX_BATCH = 7;
 
 /** Values of an input of `length` elements. */
@@ -30,6 +31,7 @@ const documents: Fill = (next, length, { rows }) => {
 export interface Setting {
   readonly head: number;
   /** The greatest extents. */
+  readonly batch: number;
   readonly rows: number;
   readonly cols: number;
   /** apart: queries and keys have an extent each. one: one extent for both. image: height and width. keys: the number of keys
@@ -39,7 +41,7 @@ export interface Setting {
   readonly because?: string;
   readonly fill?: Readonly<Record<string, Fill>>;
 }
-const usual: Setting = { head: 2, rows: 150, cols: 150, extents: "apart" };
+const usual: Setting = { head: 2, batch: MAX_BATCH, rows: 150, cols: 150, extents: "apart" };
 const also = (o: Partial<Setting>): Setting => ({ ...usual, ...o }); // the rest is the usual
 const filled = (fill: Setting["fill"] & {}): Setting => also({ fill });
 
@@ -82,6 +84,12 @@ export const settings: Readonly<Record<string, Setting>> = {
   "lightning-indexer": usual,
 };
 
+/** The same where every score costs a hundred times more: a few tiles of a GPU's kernels. */
+export const tiny = (s: Setting): Setting => {
+  const least = (n: number, most: number) => Math.min(n, s.extents === "image" ? Math.floor(Math.sqrt(most)) : most);
+  return { ...s, batch: 4, rows: least(s.rows, 37), cols: s.extents === "keys" ? s.cols : least(s.cols, 37) };
+};
+
 /** Extents of every kind, drawn anew for each round of ten. */
 export function shapes(s: Setting, rounds: number, seed: number): readonly Extents[] {
   const next = numbers(seed);
@@ -107,7 +115,7 @@ export function shapes(s: Setting, rounds: number, seed: number): readonly Exten
   return Array.from({ length: rounds }, round)
     .flat()
     .map(([rows, cols], i) => ({
-      batch: i % 10 === 8 ? from(0, 3, MAX_BATCH) : 1 + (i % 2),
+      batch: i % 10 === 8 ? from(0, 3, s.batch) : 1 + (i % 2),
       rows,
       cols: s.extents === "one" ? rows : s.extents === "keys" ? s.cols : cols,
     }));

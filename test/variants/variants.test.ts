@@ -1,18 +1,17 @@
-// Each variant against its dense form, forward and all gradients, on one compilation: random run-time extents, large scores,
-// the oracle on a small shape; and the bits: whatever else is in the batch, however many threads, and 50 times.
+// Each variant against its dense form, forward and all gradients, on every target, on one compilation: random run-time extents,
+// large scores, the oracle on a small shape; and the bits: whatever else is in the batch, a second time, and natively however
+// many threads, and 50 times. Targets slower than native have smaller extents, and an emulated one a few of the variants.
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Session } from "../../index.js";
 import { variants } from "../../models/attention/index.js";
 import type { HostArray } from "../../runtime/device.js";
 import { seed } from "../laws/seed.js";
-import { open } from "../laws/targets.js";
-import { needs } from "../require.js";
+import { nightly, open, share, targets } from "../laws/targets.js";
 import { type Case, type Compiled, type Data, type Results, registered, settingOf, shapeAt } from "./cases.js";
 import { dense } from "./dense/variants.js";
 import { decided, type Form, faults } from "./reference.js";
-import { type Extents, MAX_BATCH, type Setting, SPAN, settings, shapes, showExtents } from "./settings.js";
+import { type Extents, type Setting, SPAN, settings, shapes, showExtents, tiny } from "./settings.js";
 
-const rounds = process.env.MALLARD_NIGHTLY ? 10 : 1;
 const names = variants.map((v) => v.name);
 const formOf =
   (name: string): Form =>
@@ -76,27 +75,30 @@ const some = (c: Case, d: Data, from: number, to: number): Data => ({
   cotangent: batchOf(c, { out: d.cotangent }, d.extents, from, to, true).out as Float64Array,
 });
 
-describe.skipIf(!(await needs("compiler")))("native", () => {
-  const threads = [2, 1, 3];
+describe.each(targets)("on %s", (target) => {
+  const native = target === "native";
+  const threads = native ? [2, 1, 3] : [1];
+  const rounds = native && nightly ? 10 : 1;
   let sessions: readonly Session[];
   beforeAll(async () => {
-    sessions = await Promise.all(threads.map((n) => open("native", { threads: n })));
+    sessions = await Promise.all(threads.map((n) => open(target, { threads: n })));
   });
   afterAll(() => sessions.forEach((s) => void s[Symbol.dispose]()));
 
-  describe.each(names)("%s", (name) => {
-    const s = settingOf(name);
+  describe.each(share(target, names, 3, "variants"))("%s", (name) => {
+    const s = native ? settingOf(name) : tiny(settingOf(name));
     const form = formOf(name);
-    const made = registered(name);
+    const made = registered(name, s);
+    const drawn = share(target, shapes(s, rounds, seed), 3, `shapes of ${name}`);
     let c: Compiled;
     beforeAll(async () => {
       c = await made.compile(sessions[0] as Session);
     });
     afterAll(() => c[Symbol.dispose]());
 
-    it(`is within the bar at ${10 * rounds} shapes`, { timeout: 120_000 * rounds }, async () => {
+    it(`is within the bar at ${drawn.length} shapes`, { timeout: 120_000 * rounds }, async () => {
       const found: string[] = [];
-      for (const [i, e] of shapes(s, rounds, seed).entries()) {
+      for (const [i, e] of drawn.entries()) {
         const { data, reference } = decided(form, c, (attempt) => c.draw(e, seed + 101 * i + 7919 * attempt));
         found.push(...faults(form, c, data, reference, await c.run(data)).map((f) => `${showExtents(e)}: ${f}`));
       }
@@ -116,13 +118,13 @@ describe.skipIf(!(await needs("compiler")))("native", () => {
       if (!(name in conditioned)) expect(faults(form, c, data, reference, got).join("\n")).toBe("");
     });
 
-    it("has the same bits for an element in batches of 1, 3 and 7", async () => {
-      const d = c.draw(within(s, MAX_BATCH, 61, 83), seed + 1);
+    it("has the same bits for an element whatever else is in the batch", async () => {
+      const d = c.draw(within(s, s.batch, 61, 83), seed + 1);
       const all = await c.run(d);
       for (const [from, to] of [
         [0, 1],
         [0, 3],
-        [MAX_BATCH - 1, MAX_BATCH],
+        [s.batch - 1, s.batch],
       ] as const) {
         const part = await c.run(some(c, d, from, to));
         const wanted = batchOf(c, all, d.extents, from, to, false);
@@ -131,7 +133,7 @@ describe.skipIf(!(await needs("compiler")))("native", () => {
       }
     });
 
-    it("has the same bits with 1, 2 and 3 threads, and 50 times", async () => {
+    it(native ? "has the same bits with 1, 2 and 3 threads, and 50 times" : "has the same bits a second time", async () => {
       const d = c.draw(within(s, 3, 97, 103), seed + 2);
       const first = await c.run(d);
       for (const [i, session] of sessions.entries()) {
