@@ -27,7 +27,7 @@ export const wgslPrinter: Printer = {
 
 const printers = { c: cPrinter, gpujs: gpujsPrinter, wgsl: wgslPrinter } as const satisfies Readonly<Record<string, Printer>>;
 export type PrintedTarget = keyof typeof printers;
-export const printedTargets = Object.keys(printers) as readonly PrintedTarget[];
+export const printedTargets = /* @__PURE__ */ Object.keys(printers) as readonly PrintedTarget[];
 
 /** The text of every kernel of `out` as a function of `inputs` on a target. Left says which kernel the target cannot print.
  *  Throws CompileError for what is wrong with the expression. */
