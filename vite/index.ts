@@ -22,7 +22,7 @@ const AHEAD = "virtual:mallard/ahead";
 const sources = /^[^\0].*\.[cm]?[jt]sx?(?:$|\?(?!.*\b(?:raw|url)\b))/;
 
 /** Our own files without functions of numbers, as they are installed. */
-const machinery = /\/mallard\/dist\/(?:compiler|runtime)\//;
+const machinery = /\/mallard\/dist\/compiler\//;
 
 /** Reads Mallard's functions when Vite builds or serves: `plugins: [mallard()]`. */
 export function mallard(): Plugin {

@@ -38,13 +38,14 @@ export const isLanguageFile = (file: string): boolean => {
   const home = homeOf(file);
   return home !== null && /^(?:index|browser|dsl\/index)\.[jt]s$/.test(slashes(file).slice(home.length));
 };
-/** What is read of a file: the calls of the language; in the language's own files, the functions at the top; and nothing
- *  of what works on expressions, which takes no functions of numbers. */
+/** What is read of a file: the calls of the language (an author's, and those of the trainer, which watches its gradients); in the
+ *  language's own files, the functions at the top; and nothing of what works on expressions, which takes no functions of
+ *  numbers. */
 export function kindOf(file: string): "author's" | "language" | "machinery" {
   const home = homeOf(file);
   if (home === null) return "author's";
   const inside = slashes(file).slice(home.length);
-  if (/^(?:compiler|runtime|vite|cli)\/|^dsl\/(?:derivative\/|scalar|primitives|build|node|places|types|random)/.test(inside)) return "machinery";
+  if (/^(?:compiler|vite|cli)\/|^dsl\/(?:derivative\/|scalar|primitives|build|node|places|types|random)/.test(inside)) return "machinery";
   return inside.startsWith("dsl/") ? "language" : "author's";
 }
 
@@ -54,9 +55,10 @@ const twins: ReadonlyMap<string, string> = new Map([
   ["trainer", "trainer.browser"],
   ["compiler/capture/source", "compiler/capture/source.browser"],
   ["runtime/devices/native/index", "runtime/devices/native/absent"],
+  ["runtime/devices/webgpu/adapter", "runtime/devices/webgpu/adapter.browser"],
 ]);
 /** Can an import of this specifier mean one of them? */
-export const mayHaveTwin = /^(?:\.|\/|[A-Za-z]:).*\/(?:source|index|trainer)\.[jt]s$/;
+export const mayHaveTwin = /^(?:\.|\/|[A-Za-z]:).*\/(?:source|index|trainer|adapter)\.[jt]s$/;
 export function browserTwin(file: string): string | null {
   const home = homeOf(file);
   if (home === null) return null;
