@@ -59,6 +59,7 @@ export type Given = Program & { readonly compute?: Storage };
 export interface Backend {
   readonly name: string;
   readonly threads: number;
+  readonly ahead?: number | undefined;
   alloc(state: readonly StateSpec[]): Promise<DeviceState>;
   /** `profile`: the program measures its kernels as it runs (profile.ts). */
   compile(program: Given & { readonly profile?: boolean }): Promise<Either<CompileError, Compiled>>;
@@ -128,6 +129,7 @@ function lowered(program: Given, o: LowerOptions): Either<CompileError, Lowered>
 export const compiledBackend = (device: Device, threads: number): Backend => ({
   name: device.name,
   threads,
+  ahead: device.ahead,
   alloc: (state) => device.alloc(state),
   compile: async (program) => {
     // A program that measures itself shows its plan in any case.

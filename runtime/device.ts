@@ -55,6 +55,8 @@ export interface Device {
   /** Allocates (zeroed) state for these paths. */
   alloc(state: readonly StateSpec[]): Promise<DeviceState>;
   compile(plan: Plan): Promise<Executable>;
+  /** How many runs are worth asking for while one is under way, where results come back late; none unless said. */
+  readonly ahead?: number;
   /** Programs can measure their kernels as they run (Plan.profile). */
   readonly measures?: boolean;
   /** None where programs are not kept. */

@@ -104,6 +104,9 @@ export const defaultsOf = (intervention: Intervention): InterventionConfig =>
 
 export const DEVICES = ["native", "webgpu", "gpujs", "js"] as const;
 export type DeviceName = (typeof DEVICES)[number];
+/** What webgpu runs on where it is not the machine's GPU. */
+export const ADAPTERS = ["software"] as const;
+export type Adapter = (typeof ADAPTERS)[number];
 
 /** What the compiled program depends on, beside the model's sizes. */
 export interface ProgramConfig extends InterventionConfig {
@@ -128,6 +131,8 @@ export interface ProgramConfig extends InterventionConfig {
   /** What weights, optimizer state and kept activations are stored as. */
   readonly precision: Precision;
   readonly device: DeviceName;
+  /** Of webgpu: the machine's GPU unless said. */
+  readonly adapter?: Adapter | undefined;
   readonly threads: number;
   /** Key of the initial weights (and of the data order). */
   readonly seed: number;

@@ -64,7 +64,11 @@ export const languageModels =
   async (config, options, purpose, tune) => {
     const prepared = new AbortController();
     tune?.signal?.addEventListener("abort", () => prepared.abort());
-    const session = await openSession(options.device, { threads: options.threads, tune: tune && { ...tune, signal: prepared.signal } });
+    const session = await openSession(options.device, {
+      threads: options.threads,
+      adapter: options.adapter,
+      tune: tune && { ...tune, signal: prepared.signal },
+    });
     if (isLeft(session)) return problem("device", session.left.message, "mallard doctor says which devices work here");
     try {
       const model = new LanguageModel(session.right, ingredients, config, options);
@@ -128,6 +132,7 @@ class LanguageModel implements LanguageModelProgram {
       bytes: { params: bytesOf(this.#params), state: bytesOf(this.#state) },
       kernels: compiled.compiled.kernels,
       compileMs: performance.now() - start,
+      ahead: this.session.backend.ahead,
     };
   }
 

@@ -53,6 +53,8 @@ export interface ProgramInfo {
   readonly bytes: { readonly params: number; readonly state: number };
   readonly kernels: number;
   readonly compileMs: number;
+  /** How many steps may be asked for while one is under way, since results come back late; none unless said. */
+  readonly ahead?: number | undefined;
 }
 
 export interface TrainingProgram {

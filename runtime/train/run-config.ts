@@ -4,6 +4,7 @@
 import { type Either, left, right } from "fp-ts/lib/Either.js";
 import { FULL, type Precision, storages, UPDATES } from "../precision.js";
 import {
+  ADAPTERS,
   ATTENTIONS,
   type AttentionConfig,
   COMBINES,
@@ -82,6 +83,7 @@ export function parseRunConfig(text: string, path: string): Either<Problem, RunC
         probeSequences: program.integer("probeSequences", 1),
         precision: format < 3 ? FULL : precisionIn(program.object("precision")),
         device: program.choice("device", DEVICES),
+        ...(program.value("adapter") === undefined ? {} : { adapter: program.choice("adapter", ADAPTERS) }),
         threads: program.integer("threads", 1),
         seed: program.integer("seed", 0),
       },

@@ -1,5 +1,9 @@
 // The training loop: batches, rates, validation, probes, metrics and checkpoints around a compiled program.
 //
+// Where results come back late (a GPU), a few steps are under way at once: the next ones are asked for before the first one's
+// loss is known. They are told and checked in order all the same, and all that were asked for have ended before anything
+// else is read: a probe, a validation, a checkpoint.
+//
 // After each step one line goes to metrics.jsonl; at every validation, at the end and when a stop is asked for, a
 // checkpoint is written. What is kept is always sound: a loss, rate, gradient, validation loss or weight that is not
 // finite ends the run with an error that names step and weight, and leaves the checkpoint before it in place.
@@ -10,6 +14,7 @@
 import { type Either, isLeft, right } from "fp-ts/lib/Either.js";
 import { type Batch, trainingBatch, validationBatches } from "../data/batches.js";
 import type { Corpus } from "../data/corpus.js";
+import { DeviceError } from "../errors.js";
 import type { ModelConfig, TrainerConfig } from "./config.js";
 import { type Problem, problem } from "./problem.js";
 import type { Arrays, Probe, StepResult, TrainingProgram } from "./program.js";
@@ -75,6 +80,18 @@ export interface Outcome {
   readonly tokensPerSecond: number | null;
 }
 
+/** A step that was asked for, and its result some time later. */
+interface Underway {
+  readonly t: number;
+  readonly lr: number;
+  readonly start: number;
+  readonly result: Promise<StepResult>;
+}
+interface Settled {
+  readonly result: StepResult;
+  readonly seconds: number;
+}
+
 export async function train(o: Training): Promise<Either<Problem, Outcome>> {
   const { program, model, config, record, seed } = o;
   const shape = { sequences: model.batch * o.accumulate, time: model.time };
@@ -85,102 +102,164 @@ export async function train(o: Training): Promise<Either<Problem, Outcome>> {
     o.report(line);
     return written;
   };
+  /** The last step that was asked for. */
   let step = o.from;
   let saved = o.from;
+  const kept = (): string => (saved > 0 ? `the checkpoint of step ${saved} is kept` : "no checkpoint was due yet");
+  const diverged = (at: number, what: string): Either<Problem, never> =>
+    problem(
+      "diverged",
+      `training diverged at step ${at}: ${what}`,
+      `${kept()}; try a smaller --lr, a longer --warmup, --clip 1 or --intervention quack`,
+    );
   const save = async (): Promise<Either<Problem, void>> => {
     const [weights, state] = [await program.weights(), await program.state()];
     const wrong = notFinite({ weight: weights, "optimizer's state": state });
-    if (wrong !== null) return diverged(step, wrong, saved);
+    if (wrong !== null) return diverged(step, wrong);
     const written = await record.save(step, weights, state);
     if (!isLeft(written)) saved = step;
     return written;
   };
 
-  let validationLoss: number | null = null;
-  if (o.from === 0 && !o.stop.aborted) {
-    validationLoss = await evaluate(program, validation, o.stop);
-    if (validationLoss !== null) {
-      const told = tell({ step: 0, validationLoss });
-      if (isLeft(told)) return told;
-    }
-  }
-
+  /** The oldest first. */
+  const underway: Underway[] = [];
   let loss: number | null = null;
   let seconds = 0;
-  let kept: { readonly step: number; readonly probe: Probe } | null = null;
   let previous: StepResult | null = null;
-  while (step < config.steps && !o.stop.aborted) {
-    const t = step + 1;
-    const lr = o.rate(t);
-    const batch = trainingBatch(o.corpus.train, shape, seed, t);
-    const probed = config.probeEvery > 0 && (t === 1 || t % config.probeEvery === 0);
-    const unmoved: Probe | null = !probed ? null : kept?.step === step ? kept.probe : await program.probe(probeBatch);
-
-    const start = performance.now();
-    const result = await program.step(batch, lr, t, unmoved?.norms ? { norms: unmoved.norms } : undefined);
-    const took = (performance.now() - start) / 1000;
-    step = t;
+  /** When the step before ended: from then on the device had only this one to do. */
+  let free = 0;
+  /** Waits for the oldest step, and checks what it says. */
+  const settle = async ({ t, lr, start, result: later }: Underway): Promise<Either<Problem, Settled>> => {
+    const result = await later;
+    const now = performance.now();
+    const took = (now - Math.max(start, free)) / 1000;
+    free = now;
     const fault = result.fault ?? (Number.isFinite(result.loss) ? null : { what: `the loss is ${result.loss}`, weight: null });
     if (fault !== null) {
       const told = tell({
-        step,
+        step: t,
         loss: result.loss,
         lr,
         ...(result.gradNorm === undefined ? {} : { gradNorm: result.gradNorm }),
         stopped: "diverged",
       });
-      return isLeft(told) ? told : diverged(step, `${fault.what}${before(previous)}`, saved);
+      return isLeft(told) ? told : diverged(t, `${fault.what}${before(previous)}`);
     }
     previous = result;
     seconds += took;
     loss = result.loss;
-
-    let change: Partial<Metrics> = {};
-    if (unmoved !== null) {
-      const after = await program.probe(probeBatch);
-      const still = await program.probeFrozen(unmoved.inputs);
-      const frozen = changeOf(unmoved.logits, still);
-      const free = changeOf(unmoved.logits, after.logits);
-      kept = { step, probe: after };
-      change = {
-        deltaLogitFrozen: frozen.mean,
-        maxDeltaLogitFrozen: frozen.greatest,
-        deltaLogitFree: free.mean,
-        maxDeltaLogitFree: free.greatest,
-        ...(result.bounds === undefined ? {} : { maxDeltaLogitsFrozen: rows(byHead(unmoved.logits, still, model), model.head) }),
-        ...Object.fromEntries(Object.entries(result.bounds ?? {}).map(([name, of]) => [name, rows(of, model.head)])),
-      };
-    }
-    const due = step % config.evalEvery === 0 || step === config.steps;
-    validationLoss = due ? await evaluate(program, validation, o.stop) : null;
-    if (validationLoss !== null && !Number.isFinite(validationLoss)) {
-      const told = tell({ step, loss, lr, validationLoss, stopped: "diverged" });
-      if (isLeft(told)) return told;
-      const wrong = notFinite({ weight: await program.weights() });
-      return diverged(step, `the validation loss is ${validationLoss}${wrong === null ? "" : `: ${wrong}`}${before(previous)}`, saved);
-    }
-    const told = tell({
-      step,
-      loss,
+    return right({ result, seconds: took });
+  };
+  const tellStep = ({ t, lr }: Underway, { result, seconds: took }: Settled, more: Partial<Metrics>): Either<Problem, void> =>
+    tell({
+      step: t,
+      loss: result.loss,
       lr,
       tokensPerSecond: rounded((shape.sequences * shape.time) / took),
       ...(result.gradNorm === undefined ? {} : { gradNorm: result.gradNorm }),
       maxLogit: result.maxLogit,
       ...(result.maxLogits === undefined ? {} : { maxLogits: rows(result.maxLogits, model.head) }),
-      ...change,
-      ...(validationLoss === null ? {} : { validationLoss }),
-      ...(o.stop.aborted && step < config.steps ? { stopped: "interrupted" } : {}),
+      ...more,
+      ...(o.stop.aborted && t === step && step < config.steps ? { stopped: "interrupted" } : {}),
     });
-    if (isLeft(told)) return told;
-    if (due) {
+  /** Until no more than `left` steps are under way. */
+  const drain = async (left: number): Promise<Either<Problem, void>> => {
+    while (underway.length > left) {
+      const u = underway.shift() as Underway;
+      const settled = await settle(u);
+      if (isLeft(settled)) return settled;
+      const told = tellStep(u, settled.right, {});
+      if (isLeft(told)) return told;
+    }
+    return right(undefined);
+  };
+
+  let validationLoss: number | null = null;
+  const run = async (): Promise<Either<Problem, void>> => {
+    if (o.from === 0 && !o.stop.aborted) {
+      validationLoss = await evaluate(program, validation, o.stop);
+      if (validationLoss !== null) {
+        const told = tell({ step: 0, validationLoss });
+        if (isLeft(told)) return told;
+      }
+    }
+
+    let probe: { readonly step: number; readonly probe: Probe } | null = null;
+    while (step < config.steps && !o.stop.aborted) {
+      const t = step + 1;
+      const lr = o.rate(t);
+      const batch = trainingBatch(o.corpus.train, shape, seed, t);
+      const probed = config.probeEvery > 0 && (t === 1 || t % config.probeEvery === 0);
+      const due = t % config.evalEvery === 0 || t === config.steps;
+      if (probed) {
+        const drained = await drain(0);
+        if (isLeft(drained)) return drained;
+        if (o.stop.aborted) break;
+      }
+      const unmoved: Probe | null = !probed ? null : probe?.step === step ? probe.probe : await program.probe(probeBatch);
+
+      const start = performance.now();
+      const result = program.step(batch, lr, t, unmoved?.norms ? { norms: unmoved.norms } : undefined);
+      result.catch(() => undefined); // taken when it is settled
+      const now: Underway = { t, lr, start, result };
+      underway.push(now);
+      step = t;
+      validationLoss = null;
+      const waiting = await drain(probed || due ? 1 : (program.info.ahead ?? 0));
+      if (isLeft(waiting)) return waiting;
+      if (!probed && !due) continue;
+      underway.pop();
+      const settled = await settle(now);
+      if (isLeft(settled)) return settled;
+
+      let change: Partial<Metrics> = {};
+      if (unmoved !== null) {
+        const after = await program.probe(probeBatch);
+        const still = await program.probeFrozen(unmoved.inputs);
+        const frozen = changeOf(unmoved.logits, still);
+        const free = changeOf(unmoved.logits, after.logits);
+        const { bounds } = settled.right.result;
+        probe = { step, probe: after };
+        change = {
+          deltaLogitFrozen: frozen.mean,
+          maxDeltaLogitFrozen: frozen.greatest,
+          deltaLogitFree: free.mean,
+          maxDeltaLogitFree: free.greatest,
+          ...(bounds === undefined ? {} : { maxDeltaLogitsFrozen: rows(byHead(unmoved.logits, still, model), model.head) }),
+          ...Object.fromEntries(Object.entries(bounds ?? {}).map(([name, of]) => [name, rows(of, model.head)])),
+        };
+      }
+      if (due) validationLoss = await evaluate(program, validation, o.stop);
+      if (validationLoss !== null && !Number.isFinite(validationLoss)) {
+        const told = tell({ step, loss: settled.right.result.loss, lr, validationLoss, stopped: "diverged" });
+        if (isLeft(told)) return told;
+        const wrong = notFinite({ weight: await program.weights() });
+        return diverged(step, `the validation loss is ${validationLoss}${wrong === null ? "" : `: ${wrong}`}${before(previous)}`);
+      }
+      const told = tellStep(now, settled.right, { ...change, ...(validationLoss === null ? {} : { validationLoss }) });
+      if (isLeft(told)) return told;
+      if (due) {
+        const written = await save();
+        if (isLeft(written)) return written;
+      }
+    }
+    const drained = await drain(0);
+    if (isLeft(drained)) return drained;
+    // A stop between checkpoints; a run stopped before its first step gets its initial weights.
+    if (saved !== step || step === 0) {
       const written = await save();
       if (isLeft(written)) return written;
     }
-  }
-  // A stop between checkpoints; a run stopped before its first step gets its initial weights.
-  if (saved !== step || step === 0) {
-    const written = await save();
-    if (isLeft(written)) return written;
+    return right(undefined);
+  };
+
+  try {
+    const ran = await run();
+    if (isLeft(ran)) return ran;
+  } catch (thrown) {
+    // A device that is lost, or has no memory left, takes the weights since the last checkpoint with it, and no more.
+    if (!(thrown instanceof DeviceError)) throw thrown;
+    return problem("device", thrown.message, saved > 0 ? `${kept()}: continue from it with --resume` : kept());
   }
   const done = step - o.from;
   return right({
@@ -201,13 +280,6 @@ async function evaluate(program: TrainingProgram, batches: readonly Batch[], sto
   }
   return sum / batches.length;
 }
-
-const diverged = (step: number, what: string, saved: number): Either<Problem, never> =>
-  problem(
-    "diverged",
-    `training diverged at step ${step}: ${what}`,
-    `${saved > 0 ? `the checkpoint of step ${saved} is kept` : "no checkpoint was due yet"}; try a smaller --lr, a longer --warmup, --clip 1 or --intervention quack`,
-  );
 
 /** The first array with elements that are not finite. */
 function notFinite(kinds: Readonly<Record<string, Arrays>>): string | null {

@@ -2,6 +2,7 @@
 // byte of every batch and every rate leaves its mark on the weights. It notes what it was asked.
 import { right } from "fp-ts/lib/Either.js";
 import type { Batch } from "../../runtime/data/batches.js";
+import { DeviceError } from "../../runtime/errors.js";
 import type { Arrays, TrainingProgram } from "../../runtime/train/program.js";
 
 export interface Fake extends TrainingProgram {
@@ -17,6 +18,10 @@ export interface FakeOptions {
   readonly nanWeightAt?: number;
   readonly stepMs?: number;
   readonly onStep?: (t: number) => void;
+  /** Steps that may be asked for while one is under way: results come back some turns late then. */
+  readonly ahead?: number;
+  /** At this step the device is lost: it and all after it fail. */
+  readonly lostAt?: number;
 }
 
 const SIZE = 8;
@@ -32,10 +37,20 @@ export function fakeProgram(options: FakeOptions = {}): Fake {
   return {
     asked,
     decoded,
-    info: { parameters: SIZE, device: "fake", threads: 1, bytes: { params: 4 * SIZE, state: 4 * SIZE }, kernels: 0, compileMs: 0 },
+    info: {
+      parameters: SIZE,
+      device: "fake",
+      threads: 1,
+      bytes: { params: 4 * SIZE, state: 4 * SIZE },
+      kernels: 0,
+      compileMs: 0,
+      ahead: options.ahead,
+    },
     async step(batch, lr, t) {
       options.onStep?.(t);
       if (options.stepMs !== undefined) await new Promise((done) => setTimeout(done, options.stepMs));
+      if (options.lostAt !== undefined && t >= options.lostAt)
+        throw new DeviceError({ kind: "DeviceLost", device: "fake", reason: "unknown", message: "the driver was reset" });
       asked.push({ t, lr, tokens: Array.from(batch.tokens) });
       const loss = options.nanLossAt !== undefined && t >= options.nanLossAt ? Number.NaN : lossOf(batch);
       for (let i = 0; i < SIZE; i++) {
@@ -44,8 +59,11 @@ export function fakeProgram(options: FakeOptions = {}): Fake {
       }
       if (options.nanWeightAt === t) w[3] = Number.NaN;
       const fault = options.faultAt === t ? { fault: { what: "the gradient of layer.w has the norm NaN", weight: "layer.w" } } : {};
+      const reached = Float32Array.of(w[0]!, w[1]!, w[2]!, w[3]!);
+      const moment0 = m[0]!;
+      for (let turn = 0; turn < (options.ahead ?? 0); turn++) await new Promise((done) => setImmediate(done));
       const steepest = { weight: "layer.w", norm: 1234.5 };
-      return { loss, maxLogit: w[0]!, maxLogits: Float32Array.of(w[0]!, w[1]!, w[2]!, w[3]!), gradNorm: m[0]!, steepest, ...fault };
+      return { loss, maxLogit: reached[0]!, maxLogits: reached, gradNorm: moment0, steepest, ...fault };
     },
     evaluate: async (batch) => lossOf(batch),
     probe: async () => ({ logits: Float32Array.of(w[0]!, -Infinity, w[1]!), inputs: w.slice() }),

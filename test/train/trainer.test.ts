@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { createRun, openRun, type WritableRun } from "../../runtime/train/run-folder.js";
 import { changeOf, type Metrics, type Outcome, train } from "../../runtime/train/trainer.js";
-import { type Fake, type FakeOptions, fakeProgram } from "./fake-program.js";
+import { type Fake, type FakeOptions, fakeProgram as fake } from "./fake-program.js";
 import { corpus, fault, model, rate, runConfig, temporary, trainer, value } from "./fixtures.js";
 
 interface Options extends FakeOptions {
@@ -34,7 +34,11 @@ const metricsOf = (path: string): Metrics[] =>
     .map((line): Metrics => JSON.parse(line));
 const timeless = (lines: readonly Metrics[]): Metrics[] => lines.map(({ tokensPerSecond: _, ...line }) => line);
 
-describe("a run", () => {
+describe.each([
+  ["results at once", 0],
+  ["results three steps late", 3],
+])("a run, %s", (_, ahead) => {
+  const fakeProgram = (o: FakeOptions = {}) => fake({ ahead, ...o });
   test("writes one line a step, with validation, probes and logits where they are due", async () => {
     using folder = temporary();
     using record = value(await createRun(folder.path, runConfig));
@@ -162,6 +166,27 @@ describe("a run", () => {
     expect(problem.kind).toBe("diverged");
     expect(problem.message).toContain("layer.w");
     expect(existsSync(join(record.path, "checkpoint.safetensors"))).toBe(false);
+  });
+  test("a device that is lost ends it with an error; continued from the checkpoint before, it is the unbroken run", async () => {
+    using folder = temporary();
+    using whole = value(await createRun(folder.path, runConfig));
+    value(await run(fakeProgram(), whole));
+    const first = value(await createRun(folder.path, runConfig));
+    const problem = fault(await run(fakeProgram({ lostAt: 12 }), first));
+    first[Symbol.dispose]();
+    expect(problem).toEqual({
+      kind: "device",
+      message: expect.stringMatching(/^the fake device was lost: the driver was reset\. Weights and states on it are gone/),
+      hint: "the checkpoint of step 8 is kept: continue from it with --resume",
+    });
+    expect(metricsOf(first.path).at(-1)!.step).toBe(11);
+    const opened = value(await openRun(first.path, folder.path));
+    const checkpoint = value(await opened.readCheckpoint());
+    using again = value(await opened.resume(opened.config, checkpoint.step));
+    const program = fakeProgram();
+    value(await program.load(checkpoint.weights, checkpoint.state));
+    value(await run(program, again, { from: checkpoint.step }));
+    expect(timeless(metricsOf(again.path))).toEqual(timeless(metricsOf(whole.path)));
   });
   test("a checkpoint that cannot be written is an error, and the one before stays", async () => {
     using folder = temporary();

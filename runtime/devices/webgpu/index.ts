@@ -40,6 +40,8 @@ export function limitsOf({ limits, features, subgroups }: HostInfo): WgslLimits 
 export class WebgpuDevice implements Device {
   readonly name = "webgpu";
   readonly lowering = { tiles: true, columns: false, align: 256 };
+  /** While one is computed and another's results travel, a third is encoded. */
+  readonly ahead = 3;
   readonly #context: Context;
   #bytes = 0;
   #disposed = false;
