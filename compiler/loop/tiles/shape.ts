@@ -62,13 +62,15 @@ export class Shape {
 
   readonly nest: TilesNest;
   readonly rowTile: number;
+  readonly overTile: number;
 
-  /** `rowTile`: of a nest without columns. */
-  constructor(given: TilesNest, rowTile: number = ROW_TILE) {
+  /** `rowTile`: of a nest without columns. `overTile`: where another than 64 is the tree of its target's folds. */
+  constructor(given: TilesNest, rowTile: number = ROW_TILE, overTile: number = OVER_TILE) {
     const own = separated(given);
     this.nest = own.nest;
     const { nest } = own;
     this.rowTile = nest.columns.length > 0 ? OVER_TILE : rowTile;
+    this.overTile = overTile;
     const last = (spans: readonly Span[], stem: string): { lead: readonly Span[]; last: Span } => {
       const end = spans.at(-1) ?? { v: freshName(stem), extent: int(1), max: 1 };
       return { lead: spans.slice(0, -1), last: end };
@@ -79,12 +81,12 @@ export class Shape {
     [this.overLead, this.over] = [over.lead, over.last];
     const whole = (s: Span, size: number) => s.extent.kind === "num" && s.extent.value % size === 0;
     this.rows = whole(this.row, this.rowTile) ? int(this.rowTile) : variable(this.names.rows);
-    this.width = whole(this.over, OVER_TILE) ? int(OVER_TILE) : variable(this.names.width);
+    this.width = whole(this.over, overTile) ? int(overTile) : variable(this.names.width);
     // Of the longest: a residue's quotients may be one fewer.
     this.rowTiles = ceilDiv(rename([this.row.extent], zeros(this.rowLead))[0] as Expr, this.rowTile);
-    this.overTiles = ceilDiv(rename([this.over.extent], zeros(this.overLead))[0] as Expr, OVER_TILE);
+    this.overTiles = ceilDiv(rename([this.over.extent], zeros(this.overLead))[0] as Expr, overTile);
     this.maxRowTiles = this.rowLead.reduce((n, s) => n * s.max, Math.ceil(this.row.max / this.rowTile));
-    this.maxOverTiles = Math.max(1, Math.ceil(this.over.max / OVER_TILE));
+    this.maxOverTiles = Math.max(1, Math.ceil(this.over.max / overTile));
     for (const s of [...this.rowLead, this.row]) this.#reads.set(s.v, ROW);
     for (const s of [...this.overLead, this.over]) this.#reads.set(s.v, OVER);
     for (const s of nest.sides) {
@@ -107,9 +109,9 @@ export class Shape {
     return [letS(names.i0, mul(variable(names.rowTile), int(rowTile))), ...size];
   }
   get overRange(): readonly Stmt[] {
-    const { names, over } = this;
-    const size = this.width.kind === "num" ? [] : [letS(names.width, imin(int(OVER_TILE), sub(over.extent, this.j0)))];
-    return [letS(names.j0, mul(this.tile, int(OVER_TILE))), ...size];
+    const { names, over, overTile } = this;
+    const size = this.width.kind === "num" ? [] : [letS(names.width, imin(int(overTile), sub(over.extent, this.j0)))];
+    return [letS(names.j0, mul(this.tile, int(overTile))), ...size];
   }
 
   /** OVER, ROW and BIND: which sides and which results of folds a term reads. */

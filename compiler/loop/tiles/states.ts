@@ -85,7 +85,8 @@ function changed(rescale: Expr): Expr {
   const now = was.map((n) => apply("ne", "bool", local(n, "real"), local(n.slice(4), "real")));
   return now.length > 0 ? now.reduce((a, b) => apply("or", "bool", a, b)) : num(1, "bool");
 }
-function rescaled(f: TileFold, state: Expr): Expr {
+/** What was folded so far, brought up to date with the results that the elements read. */
+export function rescaled(f: TileFold, state: Expr): Expr {
   if (!f.rescale) return state;
   const by = f.monoid.kind === "sum" ? "mul" : f.monoid.kind === "max" || f.monoid.kind === "min" ? "add" : undefined;
   if (!by) throw new Error(`a ${f.monoid.kind} cannot be rescaled`);
