@@ -20,19 +20,18 @@ import {
 import { DEVICES, type DeviceName, type Problem, pickDevice, problem } from "../trainer.js";
 import { type Report, type Run, reportJson, reportText, verdictText } from "./check-report.js";
 import { type Shape, shapesOf } from "./check-shapes.js";
+import { adapterOption, type DeviceFlags, deviceOption, threadsOption } from "./device.js";
 import { EXIT, jsonResult, note, report, result } from "./output.js";
 import { built } from "./print-kernels.js";
 import { scaledFormula, sequencesOf } from "./sequences.js";
 import { noProgram, type Subject, subject } from "./subject.js";
 import { didYouMean } from "./suggest.js";
-import { choice, integer } from "./values.js";
+import { integer } from "./values.js";
 
-interface Flags {
+interface Flags extends DeviceFlags {
   readonly inputs: string;
   readonly sequences?: string;
   readonly range: string;
-  readonly device: DeviceName | "auto";
-  readonly threads?: number;
   readonly runs: number;
   readonly seed: number;
   readonly fused: boolean;
@@ -53,8 +52,9 @@ export function addCheck(program: Command, exit: (code: number) => void): void {
     )
     .addOption(new Option("--sequences <axes>", "the axes whose length grows; default: query, key, time and the like, else first axes"))
     .addOption(new Option("--range <ranges>", "values of inputs, such as 'gamma=0.5..1 doc=0..3'").default("", "-1.5..1.5"))
-    .addOption(new Option("--device <name>", `auto, ${RUN_DEVICES.join(", ")}`).argParser(choice(["auto", ...RUN_DEVICES])).default("auto"))
-    .addOption(new Option("--threads <n>", "of the native device; default: all cores").argParser(integer(1, 1024)))
+    .addOption(deviceOption("auto", ...RUN_DEVICES))
+    .addOption(adapterOption())
+    .addOption(threadsOption())
     .addOption(new Option("--runs <n>", "shapes of each of two programs; 0 for the verdict alone").argParser(integer(0, 100)).default(8))
     .addOption(new Option("--seed <n>", "of sizes and values").argParser(integer(0, 2 ** 31 - 1)).default(0))
     .addOption(new Option("--fused", "fail where something that grows like queries × keys is stored").default(false, "off"))
@@ -89,7 +89,7 @@ async function run(place: string, flags: Flags): Promise<number> {
   let runs: readonly Run[] = [];
   let device = "";
   if (flags.runs > 0) {
-    const picked = await pickDevice(flags.device);
+    const picked = await pickDevice(flags.device, flags.adapter);
     if (isLeft(picked)) return report(picked.left, flags.json);
     if (picked.right.notice !== null) note(picked.right.notice);
     device = picked.right.device;
@@ -149,7 +149,7 @@ async function tested(
   flags: Flags,
 ): Promise<Either<Problem, readonly Run[]>> {
   const random = randomNumbers(flags.seed + 1);
-  const opened = await openSession(device, { threads: flags.threads ?? availableParallelism() });
+  const opened = await openSession(device, { threads: flags.threads ?? availableParallelism(), adapter: flags.adapter });
   if (isLeft(opened)) return problem("device", opened.left.message, "see mallard doctor, or choose another with --device");
   using session = opened.right;
   const runs: Run[] = [];

@@ -9,7 +9,7 @@ export function addDoctor(program: Command, exit: (code: number) => void): void 
   program
     .command("doctor")
     .summary("say which devices work here, and why not")
-    .description("Says which devices work here and why not, by trying each. Exit code 1 where neither the native device nor gpu.js works.")
+    .description("Says which devices work here and why not, by trying each. Exit code 1 where neither the native device nor a GPU nor gpu.js works.")
     .addOption(new Option("--json", "the findings as JSON on stdout").default(false, "off"))
     .addHelpText(
       "after",

@@ -21,7 +21,7 @@ export async function exportTo(s: Subject, place: string, folder: string, o: Exp
   if (target === undefined)
     return problem(
       "usage",
-      `--out writes files for ${exportTargets.join(" and ")}, not yet for ${o.target}`,
+      `--out writes files for ${exportTargets.join(", ")}, not yet for ${o.target}`,
       `leave --out out to print the ${o.target} kernels, or choose another --target`,
     );
   if (s.kind === "program") return noProgram(place, "its inputs and outputs are not known here");

@@ -3,13 +3,14 @@
 import { availableParallelism } from "node:os";
 import { type Command, Option } from "commander";
 import { isLeft } from "fp-ts/lib/Either.js";
-import { DEVICES, type DeviceName, generate, openRun, type ProgramFactory, pickDevice, TextStream } from "../trainer.js";
+import { DEVICES, generate, openRun, type ProgramFactory, pickDevice, TextStream } from "../trainer.js";
+import { adapterOption, type DeviceFlags, deviceOption, threadsOption } from "./device.js";
 import { onInterrupt } from "./interrupt.js";
 import { createLanguageModel } from "./language-model.js";
 import { EXIT, jsonResult, note, report } from "./output.js";
-import { atLeastZero, choice, integer } from "./values.js";
+import { atLeastZero, integer } from "./values.js";
 
-interface Flags {
+interface Flags extends DeviceFlags {
   readonly run: string;
   readonly out: string;
   readonly prompt: string;
@@ -17,8 +18,6 @@ interface Flags {
   readonly temperature: number;
   readonly topK?: number;
   readonly seed: number;
-  readonly device: DeviceName | "auto";
-  readonly threads?: number;
   readonly json: boolean;
 }
 
@@ -34,8 +33,9 @@ export function addGenerate(program: Command, exit: (code: number) => void, crea
     .addOption(new Option("--temperature <t>", "0 takes the likeliest byte each time").argParser(atLeastZero).default(0.8))
     .addOption(new Option("--top-k <k>", "draw from the k likeliest bytes alone").argParser(integer(1, 256)))
     .addOption(new Option("--seed <n>", "of the draws").argParser(integer(0, 2 ** 31 - 1)).default(0))
-    .addOption(new Option("--device <name>", `auto, ${DEVICES.join(", ")}`).argParser(choice(["auto", ...DEVICES])).default("auto"))
-    .addOption(new Option("--threads <n>", "of the native device; default: all cores").argParser(integer(1, 1024)))
+    .addOption(deviceOption("auto", ...DEVICES))
+    .addOption(adapterOption())
+    .addOption(threadsOption())
     .addOption(new Option("--json", "prompt and text as JSON on stdout, at the end").default(false, "off"))
     .addHelpText(
       "after",
@@ -53,10 +53,10 @@ async function run(flags: Flags, createProgram: ProgramFactory): Promise<number>
   const { config } = folder.right;
   const checkpoint = await folder.right.readCheckpoint();
   if (isLeft(checkpoint)) return report(checkpoint.left, flags.json);
-  const device = await pickDevice(flags.device);
+  const device = await pickDevice(flags.device, flags.adapter);
   if (isLeft(device)) return report(device.left, flags.json);
   if (device.right.notice !== null) note(device.right.notice);
-  const options = { ...config.program, device: device.right.device, threads: flags.threads ?? availableParallelism() };
+  const options = { ...config.program, device: device.right.device, adapter: flags.adapter, threads: flags.threads ?? availableParallelism() };
   const made = await createProgram(config.model, options, "generation");
   if (isLeft(made)) return report(made.left, flags.json);
   using program = made.right;

@@ -24,12 +24,12 @@ export function addKernels(program: Command, exit: (code: number) => void): void
     .summary("print the kernels of an expression")
     .description("Prints the kernels of an expression in a file of yours: a formula, or a record { inputs, out } of tensors.")
     .argument("<file#export>", "a JavaScript or TypeScript module and the name it exports the expression by")
-    .addOption(new Option("--target <name>", `${TARGETS.join(", ")} (wgsl: contractions so far)`).argParser(choice(TARGETS)).default("c"))
+    .addOption(new Option("--target <name>", `${TARGETS.join(", ")}`).argParser(choice(TARGETS)).default("c"))
     .addOption(
       new Option("--inputs <sizes>", "axes and sizes of a formula's inputs, by input; those left out get usual sizes").default("", "usual sizes"),
     )
     .addOption(new Option("--gradient", "with the derivatives for all inputs").default(false, "off"))
-    .addOption(new Option("--out <dir>", `write files that stand by themselves, for ${exportTargets.join(" or ")}`))
+    .addOption(new Option("--out <dir>", `write files that stand by themselves: ${exportTargets.join(", ")}`))
     .addOption(new Option("--name <name>", "what the files' functions are called").argParser(identifier).default("attention"))
     .addOption(new Option("--force", "replace files that are there already").default(false, "off"))
     .addOption(new Option("--json", "names and sources as JSON on stdout").default(false, "off"))
@@ -40,6 +40,7 @@ Examples:
   $ mallard kernels attention.ts#causal
   $ mallard kernels attention.ts#alibi --inputs 'q=head:8,query:128,dim:64 k=head:8,key:128,dim:64 v=head:8,key:128,value:64 m=head:8'
   $ mallard kernels attention.ts#causal --gradient --target gpujs > causal.js
+  $ mallard kernels attention.ts#causal --gradient --target wgsl --out causal        WGSL, and a launcher for Node and pages
   $ mallard kernels attention.ts#causal --inputs 'q=query:..2048,dim:64 k=key:..2048,dim:64 v=key:..2048,value:64'
                                                      lengths up to 2048, which each run tells
   $ mallard kernels attention.ts#causal --gradient --out causal --name causal && make -C causal`,

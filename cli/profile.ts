@@ -44,6 +44,7 @@ import {
   type StepSize,
   stored,
 } from "../trainer.js";
+import { adapterOption, type DeviceFlags, deviceOption, threadsOption } from "./device.js";
 import { ingredients } from "./language-model.js";
 import { count, EXIT, jsonResult, note, report, result } from "./output.js";
 import { built } from "./print-kernels.js";
@@ -53,14 +54,13 @@ import { type Column, table } from "./table.js";
 import { storageFault } from "./train-options.js";
 import { choice, integer, precision } from "./values.js";
 
-interface Flags {
+interface Flags extends DeviceFlags<"native" | "webgpu"> {
   readonly inputs: string;
   readonly gradient: boolean;
   readonly attention: AttentionName;
   readonly optimizer: OptimizerName;
   readonly intervention: Intervention;
   readonly precision?: Precision;
-  readonly threads?: number;
   readonly runs?: number;
   readonly top: number;
   readonly scaling: boolean;
@@ -74,7 +74,7 @@ export function addProfile(program: Command, exit: (code: number) => void): void
     .command("profile")
     .summary("show where the time of a training step or an expression goes")
     .description(
-      "Runs a training step of the decoder, or an expression in a file of yours on random inputs, and shows time, FLOPs, bytes and share of this machine's limits for each kernel, named by the line of yours that it computes. Runs on the native device.",
+      "Runs a training step of the decoder, or an expression in a file of yours on random inputs, and shows time, FLOPs, bytes and share of this machine's limits for each kernel, named by the line of yours that it computes. Runs on the native device, or on a GPU that measures (--device webgpu).",
     )
     .argument("[what]", `a model size (${SIZES.join(", ")}), or FILE#export: a module and the name it exports a formula or record by`, "tiny")
     .addOption(
@@ -89,7 +89,9 @@ export function addProfile(program: Command, exit: (code: number) => void): void
     )
     .addOption(new Option("--intervention <name>", `of a model: ${INTERVENTIONS.join(", ")}`).argParser(choice(INTERVENTIONS)).default("none"))
     .addOption(new Option("--precision <policy>", "of a model: what weights, state and activations are stored as, as for train").argParser(precision))
-    .addOption(new Option("--threads <n>", "default: all cores").argParser(integer(1, 1024)))
+    .addOption(deviceOption("native", "webgpu"))
+    .addOption(adapterOption())
+    .addOption(threadsOption())
     .addOption(
       new Option("--runs <n>", "measured runs, of which each kernel's least counts; default: for two seconds, 10 at least").argParser(
         integer(1, 10_000),
@@ -114,7 +116,7 @@ async function run(what: string, flags: Flags, command: Command): Promise<number
   const asked = requestOf(what, flags, (option) => command.getOptionValueSource(option) === "cli");
   if (isLeft(asked)) return report(asked.left, flags.json);
   const threads = flags.threads ?? availableParallelism();
-  const opened = await openSession("native", { threads, notice: note });
+  const opened = await openSession(flags.device, { threads, adapter: flags.adapter, notice: note });
   if (isLeft(opened)) return report({ kind: "device", message: opened.left.message, hint: "see mallard doctor" }, flags.json);
   using session = opened.right;
   try {
@@ -125,7 +127,8 @@ async function run(what: string, flags: Flags, command: Command): Promise<number
       if (!program.plan) throw new Error(`${what} has no plan to count`); // the native device keeps one
       return showScaling(what, scalingOf(program.plan, SCALES), flags);
     }
-    const roofs = await measureRoofs(threads);
+    // The roofs that can be measured are the processor's.
+    const roofs = flags.device === "native" ? await measureRoofs(threads) : right(null);
     if (isLeft(roofs)) return report({ kind: "device", message: roofs.left.message, hint: "see mallard doctor" }, flags.json);
     return showProfile(what, await profile(), roofs.right, flags);
   } catch (thrown) {
@@ -151,6 +154,10 @@ function requestOf(what: string, flags: Flags, given: (option: string) => boolea
     return size
       ? problem("usage", `--${idle} is for an expression in a file, and ${what} is a model`, `give FILE#export, or leave --${idle} out`)
       : problem("usage", `--${idle} is for a model, and ${what} is an expression`, `give one of ${SIZES.join(", ")}, or leave --${idle} out`);
+  if (flags.device === "native" && flags.adapter !== undefined)
+    return problem("usage", "--adapter counts only with --device webgpu", "add --device webgpu, or leave --adapter out");
+  if (flags.scaling && flags.device !== "native")
+    return problem("usage", "--scaling divides work among the native device's threads", "leave --device out");
   if (flags.scaling && given("runs")) return problem("usage", "--runs is for measured runs, and --scaling counts", "leave --runs out");
   const unstorable = size ? storageFault(flags.precision, flags.optimizer) : null;
   if (unstorable) return problem("usage", ...unstorable);
@@ -173,7 +180,7 @@ async function ofModel(session: Session, size: StepSize, flags: Flags): Promise<
   const config: ProgramConfig = {
     ...defaultsOf(intervention),
     ...{ optimizer, intervention, partner: 1, decay: 0, clip: null, clipStep: null, zLoss: 0, bounds: false },
-    ...{ precision: flags.precision ?? FULL, accumulate: 1, probeSequences: 1, device: "native", threads: session.backend.threads, seed: 1 },
+    ...{ precision: flags.precision ?? FULL, accumulate: 1, probeSequences: 1, device: flags.device, threads: session.backend.threads, seed: 1 },
   };
   progress(`compiling ${size}`);
   const made = ingredients.decoder(sizes, config);
@@ -214,16 +221,21 @@ const rate = (x: number): string => (x >= 100 ? x.toFixed(0) : x.toFixed(1));
 
 interface Line {
   readonly kernel: KernelTime;
-  readonly reached: Attained;
+  /** Of the processor's roofs, where it ran there. */
+  readonly reached: Attained | null;
   readonly ofRun: number;
 }
-function showProfile(what: string, p: RunProfile, roofs: Roofs, flags: Flags): number {
+/** `roofs`: none are known of a GPU. */
+function showProfile(what: string, p: RunProfile, roofs: Roofs | null, flags: Flags): number {
   progress(null);
-  const lines = p.kernels.map((kernel): Line => ({ kernel, reached: attained(kernel, roofs), ofRun: (kernel.ms + kernel.waitMs) / p.bestMs }));
+  const lines = p.kernels.map(
+    (kernel): Line => ({ kernel, reached: roofs && attained(kernel, roofs), ofRun: (kernel.ms + kernel.waitMs) / p.bestMs }),
+  );
   if (flags.json) {
     const kernels = lines.map(({ kernel, reached, ofRun }) => ({ ...kernel, ...reached, ofRun }));
     jsonResult({
       what,
+      device: flags.device,
       threads: p.threads,
       runs: p.runs,
       bestMs: p.bestMs,
@@ -238,14 +250,14 @@ function showProfile(what: string, p: RunProfile, roofs: Roofs, flags: Flags): n
   const shown = flags.top === 0 ? lines : lines.slice(0, flags.top);
   const columns: readonly Column<Line>[] = [
     { head: "ms", cell: (l) => ms(l.kernel.ms) },
-    { head: "wait", cell: (l) => ms(l.kernel.waitMs) },
+    ...(roofs ? [{ head: "wait", cell: (l: Line) => ms(l.kernel.waitMs) }] : []),
     { head: "of run", cell: (l) => `${(100 * l.ofRun).toFixed(1)} %` },
     { head: "calls", cell: (l) => String(l.kernel.calls) },
     { head: "MFLOP", cell: (l) => count(Math.round(l.kernel.operations / 1e6)) },
     { head: "MB", cell: (l) => (l.kernel.bytes / 1e6).toFixed(l.kernel.bytes < 1e7 ? 2 : 0) },
-    { head: "GFLOP/s", cell: (l) => rate(l.reached.gflops) },
-    { head: "GB/s", cell: (l) => rate(l.reached.gbs) },
-    { head: "of limit", cell: (l) => `${(100 * l.reached.share).toFixed(0)} % ${l.reached.bound}` },
+    { head: "GFLOP/s", cell: ({ kernel }) => rate(kernel.operations / kernel.slowestMs / 1e6) },
+    { head: "GB/s", cell: ({ kernel }) => rate(kernel.bytes / kernel.slowestMs / 1e6) },
+    ...(roofs ? [{ head: "of limit", cell: ({ reached }: Line) => (reached ? `${(100 * reached.share).toFixed(0)} % ${reached.bound}` : "") }] : []),
     { head: "pass", cell: (l) => l.kernel.source.half, words: true },
     { head: "expression", cell: (l) => titleOf(l.kernel), words: true },
   ];
@@ -254,16 +266,20 @@ function showProfile(what: string, p: RunProfile, roofs: Roofs, flags: Flags): n
   const rest = lines.length - shown.length;
   result(
     [
-      `${what} on ${p.threads} thread${p.threads === 1 ? "" : "s"}: ${ms(p.bestMs)} ms at best, ${ms(p.medianMs)} in the median of ${p.runs} runs`,
-      `the kernels' least times: ${ms(p.kernelMs)} ms, and ${ms(p.waitMs)} at barriers (means of the threads)`,
+      `${what} on ${roofs ? `${p.threads} thread${p.threads === 1 ? "" : "s"}` : flags.device}: ${ms(p.bestMs)} ms at best, ${ms(p.medianMs)} in the median of ${p.runs} runs`,
+      `the kernels' least times: ${ms(p.kernelMs)} ms${roofs ? `, and ${ms(p.waitMs)} at barriers (means of the threads)` : ""}`,
       `${(flops / 1e9).toFixed(2)} GFLOP and ${(bytes / 1e9).toFixed(2)} GB: ${rate(flops / p.bestMs / 1e6)} GFLOP/s, ${rate(bytes / p.bestMs / 1e6)} GB/s`,
-      `this machine: ${rate(roofs.gflops)} GFLOP/s (fused multiply-adds of ${roofs.lanes} floats), ${rate(roofs.memory)} GB/s from memory, ${rate(roofs.cache)} from cache`,
+      ...(roofs
+        ? [
+            `this machine: ${rate(roofs.gflops)} GFLOP/s (fused multiply-adds of ${roofs.lanes} floats), ${rate(roofs.memory)} GB/s from memory, ${rate(roofs.cache)} from cache`,
+          ]
+        : []),
       "",
       table(columns, shown),
       ...(rest > 0 ? [`and ${rest} more: --top 0 shows all`] : []),
       "",
-      "Work is nominal: masked elements count in full, and bytes are what must move at least once. The limit is the roof above a kernel:",
-      "the peak, or memory's bandwidth where its work a byte is less than the machine's; above 100 % caches served it.",
+      `Work is nominal: masked elements count in full, and bytes are what must move at least once.${roofs ? " The limit is the roof above a kernel:" : ""}`,
+      ...(roofs ? ["the peak, or memory's bandwidth where its work a byte is less than the machine's; above 100 % caches served it."] : []),
     ].join("\n"),
   );
   return EXIT.ok;

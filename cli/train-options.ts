@@ -7,7 +7,6 @@ import {
   type AttentionName,
   COMBINES,
   DEVICES,
-  type DeviceName,
   defaultsOf,
   INTERVENTIONS,
   type Intervention,
@@ -24,10 +23,11 @@ import {
   TUNE_SECONDS,
   UPDATES,
 } from "../trainer.js";
+import { adapterOption, type DeviceFlags, deviceOption, threadsOption } from "./device.js";
 import { interventionOf } from "./language-model.js";
 import { atLeastZero, choice, folderName, integer, positive, precision } from "./values.js";
 
-export interface Flags extends Partial<InterventionConfig> {
+export interface Flags extends Partial<InterventionConfig>, DeviceFlags {
   readonly model?: ModelSize;
   readonly attention: AttentionName;
   readonly steps?: number;
@@ -45,8 +45,6 @@ export interface Flags extends Partial<InterventionConfig> {
   readonly bounds: boolean;
   readonly accumulate: number;
   readonly precision?: Precision;
-  readonly device: DeviceName | "auto";
-  readonly threads?: number;
   /** Seconds; true: as many as usual. */
   readonly tune?: number | true;
   readonly seed: number;
@@ -133,8 +131,9 @@ export const withOptions = (command: Command): Command =>
         "what is stored as what: f32, bf16 or f16, or params=…,state=…,compute=… apart, and update=… for weights of half width (below); default f32",
       ).argParser(precision),
     )
-    .addOption(new Option("--device <name>", `auto, ${DEVICES.join(", ")}`).argParser(choice(["auto", ...DEVICES])).default("auto"))
-    .addOption(new Option("--threads <n>", "of the native device; default: all cores").argParser(integer(1, 1024)))
+    .addOption(deviceOption("auto", ...DEVICES))
+    .addOption(adapterOption())
+    .addOption(threadsOption())
     .addOption(
       new Option(
         "--tune [seconds]",

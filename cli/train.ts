@@ -42,6 +42,7 @@ const RESUMABLE = new Set([
   "steps",
   "precision",
   "device",
+  "adapter",
   "threads",
   "tune",
   "out",
@@ -175,7 +176,7 @@ async function run(flags: Flags, command: Command, createProgram: ProgramFactory
 async function fresh(flags: Flags): Promise<Either<Problem, Prepared>> {
   const idle = idleFlag(flags);
   if (idle !== null) return problem("usage", ...idle);
-  const device = await pickDevice(flags.device);
+  const device = await pickDevice(flags.device, flags.adapter);
   if (isLeft(device)) return device;
   const fallen = device.right.notice !== null;
   const size = flags.model ?? (fallen ? "micro" : "tiny");
@@ -209,6 +210,7 @@ async function fresh(flags: Flags): Promise<Either<Problem, Prepared>> {
       probeSequences: Math.min(PROBE_SEQUENCES, sizes.batch),
       precision: flags.precision ?? FULL,
       device: device.right.device,
+      ...(flags.adapter === undefined ? {} : { adapter: flags.adapter }),
       threads: flags.threads ?? availableParallelism(),
       seed: flags.seed,
     },
@@ -243,7 +245,8 @@ async function resumed(flags: Flags, run: string, command: Command): Promise<Eit
   const unstorable = storageFault(flags.precision, config.program.optimizer);
   if (unstorable !== null) return problem("usage", ...unstorable);
   const asked = command.getOptionValueSource("device") === "cli" ? flags.device : config.program.device;
-  const device = await pickDevice(asked);
+  const adapter = flags.adapter ?? (asked === config.program.device ? config.program.adapter : undefined);
+  const device = await pickDevice(asked, adapter);
   if (isLeft(device)) return device;
   if (device.right.notice !== null) note(device.right.notice);
   return right({
@@ -255,6 +258,7 @@ async function resumed(flags: Flags, run: string, command: Command): Promise<Eit
         ...config.program,
         precision: flags.precision ?? config.program.precision,
         device: device.right.device,
+        adapter,
         threads: flags.threads ?? config.program.threads,
       },
       trainer: {

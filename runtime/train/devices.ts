@@ -49,19 +49,30 @@ export const gpujsAvailable: Availability = async () => {
   }
 };
 
-/** Adds two numbers on the GPU. */
+/** Adds two numbers on the GPU; what it is and offers, or why it does not work. */
+export async function webgpuFound(adapter?: "software"): Promise<Either<string, string>> {
+  const opened = await createWebgpu({ adapter });
+  if (isLeft(opened)) return left(opened.left.message);
+  using device = opened.right;
+  const { name, features, limits, subgroups } = device.host.info;
+  try {
+    const got = await trial(device.host);
+    if (got !== 3) return left(`the GPU (${name}) computes wrong values: 1 + 2 is ${got}`);
+  } catch (thrown) {
+    return left(`the GPU (${name}) does not work: ${textOf(thrown)}`);
+  }
+  const has = [
+    ...(subgroups ? [`subgroups of ${subgroups.min === subgroups.max ? subgroups.min : `${subgroups.min} to ${subgroups.max}`}`] : ["no subgroups"]),
+    features.includes("shader-f16") ? "f16" : "no f16",
+    `buffers up to ${(Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize) / 2 ** 20).toFixed(0)} MiB`,
+  ];
+  return right(`${name} (${has.join(", ")})`);
+}
 export const webgpuAvailable =
   (adapter?: "software"): Availability =>
   async () => {
-    const opened = await createWebgpu({ adapter });
-    if (isLeft(opened)) return opened.left.message;
-    using device = opened.right;
-    try {
-      const got = await trial(device.host);
-      return got === 3 ? null : `the GPU (${device.host.info.name}) computes wrong values: 1 + 2 is ${got}`;
-    } catch (thrown) {
-      return `the GPU (${device.host.info.name}) does not work: ${textOf(thrown)}`;
-    }
+    const found = await webgpuFound(adapter);
+    return isLeft(found) ? found.left : null;
   };
 
 /** The oracle needs nothing but Node. */
@@ -78,15 +89,24 @@ export interface Picked {
   readonly notice: string | null;
 }
 
-/** The device asked for, which must work; or with `auto` the native one, else gpu.js, else the oracle. */
-export async function pickDevice(asked: DeviceName | "auto"): Promise<Either<Problem, Picked>> {
+/** The device asked for, which must work; or with `auto` the native one, else a GPU, else gpu.js, else the oracle. `adapter`: of
+ *  webgpu alone. */
+export async function pickDevice(asked: DeviceName | "auto", adapter?: "software"): Promise<Either<Problem, Picked>> {
+  if (adapter !== undefined && asked !== "webgpu")
+    return left({ kind: "usage", message: "--adapter counts only with --device webgpu", hint: "add --device webgpu, or leave --adapter out" });
   if (asked !== "auto") {
-    const why = await DEVICE_CHECKS[asked]();
+    const why = await (asked === "webgpu" ? webgpuAvailable(adapter) : DEVICE_CHECKS[asked])();
     if (why === null) return right({ device: asked, notice: null });
     return left({ kind: "device", message: `the device ${asked} does not work here: ${why}`, hint: "see `mallard doctor`, or use --device auto" });
   }
   const native = await nativeAvailable();
   if (native === null) return right({ device: "native", notice: null });
+  const webgpu = await webgpuFound();
+  if (webgpu._tag === "Right")
+    return right({
+      device: "webgpu",
+      notice: `Running on WebGPU, ${webgpu.right}, because the native device does not work here: ${reason(native)}; see mallard doctor`,
+    });
   const gpujs = await gpujsAvailable();
   if (gpujs === null)
     return right({

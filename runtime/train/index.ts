@@ -7,6 +7,8 @@ export { FULL, isFull, type Precision, precisionText, readPrecision, UPDATES, ty
 export { TUNE_SECONDS, type TuneOptions, type TuneProgress } from "../tune.js";
 export {
   ADAMW_LR,
+  ADAPTERS,
+  type Adapter,
   ATTENTIONS,
   type AttentionConfig,
   type AttentionName,

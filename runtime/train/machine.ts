@@ -2,11 +2,11 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { isLeft } from "fp-ts/lib/Either.js";
+import { type Either, isLeft } from "fp-ts/lib/Either.js";
 import { openFolder } from "../devices/native/folder.js";
 import { findToolchain, run as spawnTool, type Toolchain } from "../devices/native/toolchain.js";
 import { DEVICES } from "./config.js";
-import { DEVICE_CHECKS } from "./devices.js";
+import { DEVICE_CHECKS, webgpuFound } from "./devices.js";
 import { textOf } from "./problem.js";
 
 export interface Check {
@@ -30,18 +30,24 @@ export async function examine(): Promise<Findings> {
   ];
   const devices: Check[] = [];
   for (const name of DEVICES) {
+    if (name === "webgpu") {
+      devices.push(check(name, await webgpuFound(), "works: "));
+      continue;
+    }
     const why = await DEVICE_CHECKS[name]();
     devices.push({ name, ok: why === null, detail: why ?? ABOUT[name] });
   }
+  checks.push(check("SwiftShader", await webgpuFound("software"), "webgpu on the processor, for tests (--adapter software): "));
   return { devices, checks };
 }
 
 const ABOUT = {
   native: "works: C compiled for this processor, the default",
-  webgpu: "works: a GPU",
   gpujs: "works: portable, slow",
   js: "works: the f64 oracle, for checking",
-} as const satisfies Record<(typeof DEVICES)[number], string>;
+} as const satisfies Record<Exclude<(typeof DEVICES)[number], "webgpu">, string>;
+const check = (name: string, found: Either<string, string>, before: string): Check =>
+  isLeft(found) ? { name, ok: false, detail: found.left } : { name, ok: true, detail: before + found.right };
 
 function node(): Check {
   const major = Number(process.versions.node.split(".")[0]);
