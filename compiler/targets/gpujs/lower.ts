@@ -11,7 +11,7 @@ import type { TargetError } from "../target.js";
 import { chunkTotal, fold, loops, prefix, selected } from "./folds.js";
 import { type GpujsMode, limits } from "./limits.js";
 import type { Address, GpujsAxis, GpujsBuffer, GpujsKernel, HostStep, Size } from "./program.js";
-import { type Value, Writer } from "./writer.js";
+import { type Arg, type Packed, type Value, Writer } from "./writer.js";
 
 const sum: Monoid = { names: ["v"], empty: [0], combine: [apply("add", "real", local("x.v", "real"), local("y.v", "real"))], kind: "sum" };
 
@@ -124,20 +124,48 @@ export class NestLowering {
         `kernel ${this.nest.name} has ${cells} cells (${axes.map((a) => `${a.v}: ${maxOf(a.extent)}`).join(", ")}); gpu.js numbers cells in f32, exact below ${limits.exactInt}`,
       );
     for (const a of axes) this.#bounds.set(a.v, [0, Math.max(0, maxOf(a.extent) - 1)]);
-    const w = new Writer(this.mode, this.#bounds);
-    this.#cell(w, axes);
-    for (const name of localsOf(reads)) {
-      const saved = this.#saved.get(name);
-      if (saved) w.define(`l:${name}`, w.write(saved));
-    }
-    const text = w.finish(value(w));
-    const arrays = w.args.filter((a) => a.kind === "buffer").length;
-    if (this.mode === "webgl2" && arrays > limits.textures)
-      throw this.#refusal(`kernel ${out.name} reads ${arrays} arrays; a shader of WebGL 2 has room for ${limits.textures}`);
-    const params = w.args.map((a) => (a.kind === "buffer" ? Math.max(1, elements(a.buffer)) : null));
-    const args = w.args.map((a) => (a.kind === "buffer" ? this.parts.buffer(a.buffer) : a.name));
-    this.steps.push({ do: "launch", kernel: this.parts.kernel({ name: out.name, ...text, params, cells }), args, out: number });
+    const write = (packs: ReadonlyMap<Buffer, Packed>) => {
+      const w = new Writer(this.mode, this.#bounds, packs);
+      this.#cell(w, axes);
+      for (const name of localsOf(reads)) {
+        const saved = this.#saved.get(name);
+        if (saved) w.define(`l:${name}`, w.write(saved));
+      }
+      const text = w.finish(value(w));
+      return { args: w.args, text };
+    };
+    const first = write(new Map());
+    const packs = this.#packs(out.name, first.args);
+    const { args, text } = packs.size > 0 ? write(packs) : first;
+    const kernel = this.parts.kernel({
+      name: out.name,
+      ...text,
+      params: args.map((a) => (a.kind === "buffer" ? Math.max(1, elements(a.buffer)) : null)),
+      cells,
+    });
+    this.steps.push({ do: "launch", kernel, args: args.map((a) => (a.kind === "buffer" ? this.parts.buffer(a.buffer) : a.name)), out: number });
     return out;
+  }
+  /** webgl2 has few textures: where a kernel reads more arrays, another lays the smallest of them one behind the other. */
+  #packs(name: string, args: readonly Arg[]): ReadonlyMap<Buffer, Packed> {
+    const packs = new Map<Buffer, Packed>();
+    if (this.mode !== "webgl2") return packs;
+    const arrays = args.flatMap((a) => (a.kind === "buffer" ? [a.buffer] : [])).sort((a, b) => elements(a) - elements(b));
+    let count = arrays.length;
+    while (count > limits.textures) {
+      const group = arrays.splice(0, Math.min(limits.textures, count - limits.textures + 1));
+      count -= group.length - 1;
+      const ends = group.map((_, k) => group.slice(0, k + 1).reduce((n, b) => n + elements(b), 0));
+      const cell: Axis = { v: `${name}_packed`, extent: ends.at(-1) as number };
+      const into = this.#launch("packed", [cell], [], (w) => {
+        const at = w.write(variable(cell.v)).text;
+        const read = (b: Buffer, k: number) => w.dialect.read(w.argument({ kind: "buffer", buffer: b }), `${at} - ${k === 0 ? 0 : ends[k - 1]}`);
+        const reads = group.map(read);
+        return { type: "real", text: w.real(reads.map((r, k) => (k === reads.length - 1 ? r : `${at} < ${ends[k]} ? ${r} : `)).join("")) };
+      });
+      for (const [k, b] of group.entries()) packs.set(b, { buffer: into, offset: k === 0 ? 0 : (ends[k - 1] as number) });
+    }
+    return packs;
   }
   /** The axes' variables from the cell's number. Beyond a run-time extent they repeat its last index: the result is void there. */
   #cell(w: Writer, axes: readonly Axis[]): void {

@@ -15,6 +15,11 @@ export interface Value {
   readonly text: string;
   readonly type: Type;
 }
+/** An array that is a part of another. */
+export interface Packed {
+  readonly buffer: Buffer;
+  readonly offset: number;
+}
 export type Arg = { readonly kind: "buffer"; readonly buffer: Buffer } | { readonly kind: "int"; readonly name: string };
 
 interface Scope {
@@ -64,6 +69,8 @@ export class Writer implements Parts {
   constructor(
     mode: GpujsMode,
     readonly bounds: Bounds,
+    /** What is read inside other arrays. */
+    readonly packs: ReadonlyMap<Buffer, Packed> = new Map(),
   ) {
     this.dialect = mode === "webgl2" ? glsl : javascript(mode);
   }
@@ -242,9 +249,9 @@ export class Writer implements Parts {
     this.line(this.dialect.constant(type, name, value));
     return name;
   }
-  address(buffer: Buffer, index: readonly Value[]): string {
+  address(buffer: Buffer, index: readonly Value[], offset = 0): string {
     const step = strides(buffer);
-    let constant = 0;
+    let constant = offset;
     const terms: string[] = [];
     index.forEach((v, k) => {
       const s = step[k] as number;
@@ -255,9 +262,10 @@ export class Writer implements Parts {
     return terms.join(" + ");
   }
   #load(e: Extract<Expr, { kind: "load" }>): Value {
-    const a = this.argument({ kind: "buffer", buffer: e.buffer });
+    const packed = this.packs.get(e.buffer);
+    const a = this.argument({ kind: "buffer", buffer: packed?.buffer ?? e.buffer });
     const index = e.index.map((i) => this.#valueOf(i));
-    const read = this.dialect.read(a, this.address(e.buffer, index));
+    const read = this.dialect.read(a, this.address(e.buffer, index, packed?.offset));
     const text = e.inside ? `${this.#valueOf(e.inside).text} !== 0 ? ${read} : ${this.dialect.zero}` : read;
     if (e.type === "int") return this.bind("int", this.dialect.toInt(text));
     const name = this.name("t");
