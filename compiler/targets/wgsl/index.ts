@@ -19,6 +19,7 @@ import { placesOf } from "./places.js";
 import { type Printed, printKernel, readable, Unprintable, usedBy } from "./print.js";
 import type { WgslPipeline, WgslProgram, WgslStep } from "./program.js";
 import { scheduled } from "./recipes/index.js";
+import { unrolled } from "./unroll.js";
 
 export { guaranteed, numerics, type WgslLimits } from "./limits.js";
 export * from "./program.js";
@@ -56,14 +57,15 @@ export const wgsl = (limits: WgslLimits = guaranteed): Target<WgslProgram> => ({
       const own = scheduled(nest, limits);
       verifyKernel(own, outer);
       const { kernel: flat, workgroups } = grouped(own);
-      const kernel = place(flat);
+      if (workgroups.kind === "num" && workgroups.value === 0) continue; // nothing to compute
+      const kernel = place(unrolled(flat));
       verifyKernel(kernel, outer);
       const wide = beyond32(kernel, outer);
       if (wide) return refused(nest, `index arithmetic reaches ${wide.lo} … ${wide.hi}: WGSL has 32 bits`);
       try {
         const { used, written } = usedBy(kernel);
         const bindings = bindingsOf(used, written, where, limits);
-        const printed = printKernel(kernel, bindings, limits, numbered());
+        const printed = printKernel(kernel, outer, bindings, limits, numbered());
         const key = JSON.stringify([printed.source, printed.access]);
         const known = pipelines.get(key) ?? { at: pipelines.size, pipeline: { name: nest.name, ...pipelineOf(printed) } };
         pipelines.set(key, known);
@@ -74,12 +76,14 @@ export const wgsl = (limits: WgslLimits = guaranteed): Target<WgslProgram> => ({
       }
     }
     const steps = (list: readonly Step[]): readonly WgslStep[] =>
-      list.map((s): WgslStep => {
+      list.flatMap((s): readonly WgslStep[] => {
         if (s.step === "loop")
-          return { do: "loop", v: s.v, count: s.count, reverse: s.reverse, body: steps(s.body), ...(s.blocks ? { blocks: s.blocks } : {}) };
-        const { bindings, printed, pipeline, workgroups } = made.get(s.nest) as ReturnType<typeof made.get> & object; // all nests are made above
+          return [{ do: "loop", v: s.v, count: s.count, reverse: s.reverse, body: steps(s.body), ...(s.blocks ? { blocks: s.blocks } : {}) }];
+        const own = made.get(s.nest);
+        if (!own) return [];
+        const { bindings, printed, pipeline, workgroups } = own;
         const ranges = bindings.map((b) => b.range);
-        return { do: "dispatch", pipeline, name: s.nest.name, nodes: s.nest.nodes, bindings: ranges, ints: printed.members, workgroups };
+        return [{ do: "dispatch", pipeline, name: s.nest.name, nodes: s.nest.nodes, bindings: ranges, ints: printed.members, workgroups }];
       });
     return right({
       pipelines: [...pipelines.values()].map((p) => p.pipeline),
@@ -89,7 +93,7 @@ export const wgsl = (limits: WgslLimits = guaranteed): Target<WgslProgram> => ({
       get kernels() {
         return [...made.values()].map(({ kernel, bindings }) => ({
           name: kernel.name,
-          source: `// ${kernel.name}\n${printKernel(kernel, bindings, limits, readable()).source}`,
+          source: `// ${kernel.name}\n${printKernel(kernel, outer, bindings, limits, readable()).source}`,
         }));
       },
     });

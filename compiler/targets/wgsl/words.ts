@@ -22,5 +22,5 @@ const predeclared = `bool f16 f32 i32 u32 vec2 vec3 vec4 array atomic ptr bitcas
 export const taken: readonly string[] = [
   ...`${keywords} ${reserved} ${predeclared}`.split(/\s+/),
   ...Object.keys(helpers),
-  ..."_ __ Ints ints main group group_id groups invocation".split(" "),
+  ..."_ __ Ints ints main group groups invocation".split(" "),
 ];
