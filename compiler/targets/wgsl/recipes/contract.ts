@@ -1,5 +1,6 @@
 // Contractions, the policy: which tile a workgroup makes of a product (product.ts), by a model of a GPU of middling size. Products
-// of one or two rows, and those of few results and many terms, have nothing to share: they are folds of rows (row.ts).
+// of one or two rows, of few results and many terms, and small ones, have nothing to share or no time for it: they are folds of
+// rows (row.ts).
 import type { Stmt } from "../../../loop/ir.js";
 import { type Product, productOf } from "../../../loop/product.js";
 import { maxCount } from "../../../loop/spans.js";
@@ -46,11 +47,14 @@ const THIN = 2;
 /** Results up to which, and terms from which on, lanes along k are worth more than operands read once. */
 const FEW = 256;
 const LONG = 512;
+/** Terms of all sums that are done before a panel is staged. */
+const SMALL = 2 ** 18;
 
 export function contract(nest: Contract, limits: WgslLimits): readonly Stmt[] {
   const p = productOf(nest);
   const [M, N, K] = [maxCount(p.m), maxCount(p.n), maxCount(p.k)];
-  if (Math.min(M, N) <= THIN || (maxCount(p.batch) * M * N <= FEW && K >= LONG)) return row(asRow(nest), limits);
+  const results = maxCount(p.batch) * M * N;
+  if (Math.min(M, N) <= THIN || (results <= FEW && K >= LONG) || results * K <= SMALL) return row(asRow(nest), limits);
   return tiledProduct(p, shapeOf(p, limits));
 }
 
@@ -78,12 +82,12 @@ function shapeOf(p: Product, limits: WgslLimits): Shape {
   return best?.shape ?? { y: 1, x: 1, rows: 4, columns: 4, slices: 1, depth: 4 };
 }
 
-const sum: Monoid = {
+const sum = (): Monoid => ({
   names: ["sum"],
   empty: [0],
   combine: [apply("add", "real", local("x.sum", "real"), local("y.sum", "real"))],
   kind: "sum",
-};
+});
 /** The same as a row nest: the sum of each result, then its stores. */
 const asRow = (nest: Contract): Extract<Nest, { form: "row" }> => ({
   form: "row",
@@ -91,7 +95,7 @@ const asRow = (nest: Contract): Extract<Nest, { form: "row" }> => ({
   nodes: nest.nodes,
   rows: [...nest.batch, ...nest.m, ...nest.n],
   stages: [
-    { stage: "fold", over: nest.k, monoid: sum, elements: [apply("mul", "real", asReal(nest.a), asReal(nest.b))], bind: ["sum"] },
+    { stage: "fold", over: nest.k, monoid: sum(), elements: [apply("mul", "real", asReal(nest.a), asReal(nest.b))], bind: ["sum"] },
     { stage: "map", axes: [], stores: nest.stores },
   ],
 });

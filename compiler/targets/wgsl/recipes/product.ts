@@ -12,7 +12,7 @@
 // slices are added in order in the end.
 //
 // Bits: an fma chain from 0 along k in each slice. Staged zeros beyond k's end change nothing.
-import { allocS, ifS, letS, loop, type Stmt, storeS, tile } from "../../../loop/ir.js";
+import { allocS, type For, ifS, letS, loop, type Stmt, storeS, tile } from "../../../loop/ir.js";
 import type { Product } from "../../../loop/product.js";
 import { affinity, count, freshName, type Span, unflatten } from "../../../loop/spans.js";
 import { add, asReal, idiv, imod, less, linear, mul, offset, rename, termsOf } from "../../../loop/terms.js";
@@ -35,8 +35,8 @@ type Layout = "wide" | "deep";
 const FOUR = 4;
 /** Words between rows of a deep panel, beside its own. */
 const PAD = 4;
-/** Terms of an epilogue that is written out for each cell. */
-const SHORT = 24;
+/** Terms of an element or an epilogue that is written out for each. */
+const SHORT = 12;
 
 const layoutOf = (value: Expr, across: readonly Span[], k: readonly Span[]): Layout => {
   const score = (spans: readonly Span[]) => {
@@ -73,6 +73,7 @@ const unrolled = (n: number, body: (i: Expr) => readonly Stmt[]): Stmt => {
   const i = freshName("i");
   return loop(i, int(0), int(n), body(variable(i)), "unroll");
 };
+const repeated = (n: number, body: (i: Expr) => readonly Stmt[]): Stmt => ({ ...(unrolled(n, body) as For), bind: "serial" });
 const four = (body: (lane: Expr) => readonly Stmt[]): Stmt => {
   const lane = freshName("lane");
   return loop(lane, int(0), int(FOUR), body(variable(lane)), "vector");
@@ -121,37 +122,43 @@ export function tiledProduct(p: Product, s: Shape): readonly Stmt[] {
     const wide = side.layout === "wide";
     const inLine = (wide ? side.size : deep) / FOUR;
     const groups = (side.size * deep) / FOUR;
-    const fill = (g: Expr): readonly Stmt[] => {
-      const [along, other] = [mul(imod(g, int(inLine)), int(FOUR)), idiv(g, int(inLine))];
-      const [lane, depth] = wide ? [along, other] : [other, along];
-      const [i, kk] = [add(side.base, lane), add(variable(step), depth)];
-      const line = wide ? [depth, lane] : [lane, depth];
-      const place = (v: Expr) => [line[0] as Expr, add(line[1] as Expr, v)];
-      const zeros = [four((v) => [storeS(side.panel, place(v), real(0))])];
-      const names = [...unflatten(side.across, i), ...unflatten(p.k, kk)];
-      const spans = wide ? side.across : p.k;
-      const { value } = side;
-      if (value.kind === "load" && value.inside === null && inFours(value.buffer, value.index, spans)) {
-        const last = (spans.at(-1) as Span).v;
+    // A turn goes on by whole lines, or stays in one.
+    const turns = Math.ceil(groups / invocations);
+    const turn = freshName("turn");
+    const [along, other] = [freshName("along"), freshName("line")];
+    const lines = invocations / inLine;
+    const g = add(mul(variable(turn), int(invocations)), own);
+    const first =
+      Number.isInteger(lines) && lines >= 1
+        ? [letS(along, mul(imod(own, int(inLine)), int(FOUR))), letS(other, add(mul(variable(turn), int(lines)), idiv(own, int(inLine))))]
+        : [letS(along, mul(imod(g, int(inLine)), int(FOUR))), letS(other, idiv(g, int(inLine)))];
+    const [lane, depth] = wide ? [variable(along), variable(other)] : [variable(other), variable(along)];
+    const [i, kk] = [add(side.base, lane), add(variable(step), depth)];
+    const line = wide ? [depth, lane] : [lane, depth];
+    const place = (v: Expr) => [line[0] as Expr, add(line[1] as Expr, v)];
+    const { value } = side;
+    const filled = (): readonly Stmt[] => {
+      if (value.kind === "load" && value.inside === null && inFours(value.buffer, value.index, wide ? side.across : p.k)) {
+        const last = ((wide ? side.across : p.k).at(-1) as Span).v;
         const from = (v: Expr) => load(value.buffer, rename(value.index, new Map([[last, add(variable(last), v)]])));
         const inside = [within(i, size, side.size), within(kk, K, deep)];
+        const names = [...unflatten(side.across, i), ...unflatten(p.k, kk)];
+        const zeros = [four((v) => [storeS(side.panel, place(v), real(0))])];
         return when(inside, [...names, four((v) => [storeS(side.panel, place(v), from(v))])], zeros);
       }
       const elements = tile(freshName("elements"), "f32", FOUR);
-      const each = unrolled(FOUR, (j) => {
+      const each = (j: Expr) => {
         const [ij, kj] = wide ? [add(i, j), kk] : [i, add(kk, j)];
         const inside = [within(ij, size, side.size), within(kj, K, deep)];
         const element = [...unflatten(side.across, ij), ...unflatten(p.k, kj), storeS(elements, [j], value)];
-        // A scope of its own: each element has its indices.
-        return when([inside[0] ?? null, inside[1] ?? null], element, [storeS(elements, [j], real(0))]);
-      });
-      return [allocS(elements, "private"), each, four((v) => [storeS(side.panel, place(v), load(elements, [v]))])];
+        return when(inside, element, [storeS(elements, [j], real(0))]);
+      };
+      // What is long is written once.
+      const lanes = termsOf([value]).length > SHORT ? repeated : unrolled;
+      return [allocS(elements, "private"), lanes(FOUR, each), four((v) => [storeS(side.panel, place(v), load(elements, [v]))])];
     };
-    const turns = Math.ceil(groups / invocations);
-    const turn = freshName("turn");
-    const g = turns === 1 ? own : add(mul(variable(turn), int(invocations)), own);
-    const body = when([groups % invocations === 0 ? null : less(g, int(groups))], fill(g));
-    return turns === 1 ? body : [loop(turn, int(0), int(turns), body, "unroll")];
+    const all = groups % invocations === 0 ? null : less(g, int(groups));
+    return [loop(turn, int(0), int(turns), when([all], [...first, ...filled()]))];
   };
 
   /** The place of an invocation's row or column in the tile. */
@@ -273,7 +280,7 @@ class Finish {
     readonly M: Expr,
     readonly N: Expr,
   ) {
-    this.long = termsOf(p.stores.map((s) => s.value)).length > SHORT;
+    this.long = p.m.length > 1 || p.n.length > 1 || termsOf(p.stores.flatMap((s) => [s.value, ...s.index])).length > SHORT;
   }
   /** At (row, column) of the result. */
   one(row: Expr, column: Expr, tileM: number, tileN: number, sum: Expr): readonly Stmt[] {
