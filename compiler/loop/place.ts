@@ -8,6 +8,11 @@ import { type Buffer, type Expr, local, partsOf } from "../lower/expr.js";
 import { exprsOf, type Kernel, rebuild, type Stmt, statements } from "./ir.js";
 import { termsOf, withParts } from "./terms.js";
 
+/** `shared`: a term that several statements hold is one as well: for targets whose compilers are slow to find such terms. */
+export interface PlaceOptions {
+  readonly shared?: boolean;
+}
+
 /** Terms higher than this are cut, so that no target's expressions nest without bound. */
 const MAX_HEIGHT = 24;
 
@@ -18,7 +23,7 @@ interface Scope {
   readonly isIf: boolean;
 }
 
-export function place(kernel: Kernel): Kernel {
+export function place(kernel: Kernel, o: PlaceOptions = {}): Kernel {
   const changing = new Set<Buffer>();
   const mutable = new Set<string>();
   for (const s of statements(kernel.body)) {
@@ -26,7 +31,9 @@ export function place(kernel: Kernel): Kernel {
     if (s.s === "use") for (const p of s.places) changing.add(p.buffer);
     if (s.s === "var") mutable.add(s.name);
   }
-  return { ...kernel, body: new Placer(changing, mutable).run(kernel.body) };
+  const statementsOf = new Map<Expr, number>();
+  if (o.shared) for (const s of statements(kernel.body)) for (const e of termsOf(exprsOf(s))) statementsOf.set(e, (statementsOf.get(e) ?? 0) + 1);
+  return { ...kernel, body: new Placer(changing, mutable, statementsOf).run(kernel.body) };
 }
 
 class Placer {
@@ -36,6 +43,8 @@ class Placer {
   constructor(
     readonly changing: ReadonlySet<Buffer>,
     readonly mutable: ReadonlySet<string>,
+    /** How many statements hold a term. */
+    readonly statementsOf: ReadonlyMap<Expr, number>,
   ) {}
 
   run(body: readonly Stmt[]): readonly Stmt[] {
@@ -107,7 +116,8 @@ class Placer {
       const next = parts.map((p) => now.get(p) as Expr);
       const term = next.every((p, i) => p === parts[i]) ? e : withParts(e, next);
       const h = Math.max(0, ...parts.map((p) => height.get(p) as number)) + 1;
-      if (!trivial(e) && (deeper.has(e) || (uses.get(e) as number) > 1 || h > MAX_HEIGHT)) {
+      const again = deeper.has(e) || (uses.get(e) as number) > 1 || (!pinned.has(e) && (this.statementsOf.get(e) ?? 0) > 1);
+      if (!trivial(e) && (again || h > MAX_HEIGHT)) {
         const name = `t${this.#fresh++}_`; // no loop variable ends so: an axis may be called "t"
         const scope = this.#scopes[at] as Scope;
         scope.out.push({ s: "let", name, value: term });

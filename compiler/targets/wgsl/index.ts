@@ -58,7 +58,7 @@ export const wgsl = (limits: WgslLimits = guaranteed): Target<WgslProgram> => ({
       verifyKernel(own, outer);
       const { kernel: flat, workgroups } = grouped(own);
       if (workgroups.kind === "num" && workgroups.value === 0) continue; // nothing to compute
-      const kernel = place(unrolled(flat));
+      const kernel = place(unrolled(flat), { shared: true });
       verifyKernel(kernel, outer);
       const wide = beyond32(kernel, outer);
       if (wide) return refused(nest, `index arithmetic reaches ${wide.lo} … ${wide.hi}: WGSL has 32 bits`);

@@ -1,6 +1,6 @@
-// Writes out short `unroll` loops, so that memory which constants alone index can be variables (print.ts), and leaves out what
-// never runs: loops of no turns and branches whose condition is known. WGSL refuses a constant index beyond its array
-// even there.
+// Writes out short `unroll` loops, so that memory which constants alone index can be variables (memory.ts), gives each name one
+// definition, and leaves out what never runs: loops of no turns and branches whose condition is known. WGSL refuses a
+// constant index beyond its array even there.
 import { type For, ifS, type Kernel, rebuild, type Stmt, statements } from "../../loop/ir.js";
 import { freshName } from "../../loop/spans.js";
 import { add, rename, termsOf, withParts } from "../../loop/terms.js";
@@ -11,10 +11,10 @@ import { decidedBy, isComparison } from "../../lower/ints.js";
 const MOST_TURNS = 16;
 const MOST_COPIES = 256;
 
-export const unrolled = (kernel: Kernel): Kernel => ({ ...kernel, body: walk(kernel.body, new Map(), 1) });
+export const unrolled = (kernel: Kernel): Kernel => ({ ...kernel, body: walk(kernel.body, new Map(), 1, new Set()) });
 
-/** `to`: what names stand for. */
-function walk(body: readonly Stmt[], outer: ReadonlyMap<string, Expr>, copies: number): readonly Stmt[] {
+/** `to`: what names stand for; `seen`: those that have a definition. */
+function walk(body: readonly Stmt[], outer: ReadonlyMap<string, Expr>, copies: number, seen: Set<string>): readonly Stmt[] {
   const to = new Map(outer);
   return body.flatMap((s): readonly Stmt[] => {
     const e = (x: Expr): Expr => known(rename([x], to)[0] as Expr);
@@ -22,7 +22,8 @@ function walk(body: readonly Stmt[], outer: ReadonlyMap<string, Expr>, copies: n
       case "let":
       case "var": {
         const value = e(s.value);
-        if (copies === 1) {
+        if (!seen.has(s.name)) {
+          seen.add(s.name);
           to.delete(s.name);
           return [{ ...s, value }];
         }
@@ -36,23 +37,22 @@ function walk(body: readonly Stmt[], outer: ReadonlyMap<string, Expr>, copies: n
       }
       case "if": {
         const cond = e(s.cond);
-        if (cond.kind === "num" && cond.value === 0) return s.otherwise.length === 0 ? [] : [ifS(num(1, "bool"), walk(s.otherwise, to, copies))];
-        return [ifS(cond, walk(s.then, to, copies), walk(s.otherwise, to, copies))];
+        if (cond.kind === "num" && cond.value === 0)
+          return s.otherwise.length === 0 ? [] : [ifS(num(1, "bool"), walk(s.otherwise, to, copies, seen))];
+        return [ifS(cond, walk(s.then, to, copies, seen), walk(s.otherwise, to, copies, seen))];
       }
       case "for": {
         const [from, end] = [e(s.from), e(s.to)];
         const turns = turnsOf({ ...s, from, to: end });
         if (turns === 0 && s.bind !== "workgroup") return [];
         if (s.bind === "unroll" && turns !== undefined && turns <= MOST_TURNS && turns * copies <= MOST_COPIES && unrollable(s))
-          return Array.from({ length: turns }, (_, i) =>
-            walk(s.body, new Map(to).set(s.v, add(from, int(i * s.step))), Math.max(2, copies * turns)),
-          ).flat();
+          return Array.from({ length: turns }, (_, i) => walk(s.body, new Map(to).set(s.v, add(from, int(i * s.step))), copies * turns, seen)).flat();
         const inner = new Map(to);
         inner.delete(s.v);
-        return [{ ...s, from, to: end, body: walk(s.body, inner, copies) }];
+        return [{ ...s, from, to: end, body: walk(s.body, inner, copies, seen) }];
       }
       default:
-        return [rebuild(s, e, (b) => walk(b, to, copies))];
+        return [rebuild(s, e, (b) => walk(b, to, copies, seen))];
     }
   });
 }
