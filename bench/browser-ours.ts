@@ -43,16 +43,19 @@ interface Given {
   readonly v: Float32Array;
   readonly g: Float32Array;
 }
-/** `run` gives { out, dq, dk, dv } where `read` is true. */
+/** `run` gives { out, dq, dk, dv } where `read` is true. The results stay on the device, as state; the operands are written at
+ *  each run, which no peer does: of parameters alone everything would be computed once. */
 export async function attention({ head, time, dim, ...given }: Given) {
   const session = await opened();
+  const q = input({ query: time, head, dim });
+  const k = input({ key: time, head, dim });
+  const v = input({ key: time, head, value: dim });
+  const g = input({ query: time, head, value: dim });
+  const out = causal({ q, k, v });
+  const d = grad(sum(mul(out, g), "query", "head", "value"), { q, k, v });
   const zero = { fill: 0 };
   const { params } = model(
     {
-      q: weight({ query: time, head }, { dim }, zero),
-      k: weight({ key: time, head }, { dim }, zero),
-      v: weight({ key: time, head }, { value: dim }, zero),
-      g: weight({ query: time, head }, { value: dim }, zero),
       out: weight({ query: time, head }, { value: dim }, zero),
       dq: weight({ query: time, head }, { dim }, zero),
       dk: weight({ key: time, head }, { dim }, zero),
@@ -61,23 +64,19 @@ export async function attention({ head, time, dim, ...given }: Given) {
     {},
     ({ out }) => out,
   );
-  const { q, k, v, g } = params;
-  const out = causal({ q, k, v });
-  const d = grad(sum(mul(out, g), "query", "head", "value"), { q, k, v });
   await session.initialise(Object.values(params).map(leafOf), 1);
-  for (const name of ["q", "k", "v", "g"] as const) await session.write(leafOf(params[name]).name, given[name]);
   const results = { out, dq: d.q, dk: d.k, dv: d.v };
+  const names = Object.keys(results) as (keyof typeof results)[]; // its own keys
   const program = await session.program({
     name: "attention_and_gradients",
-    inputs: {},
+    inputs: inputLeaves({ q, k, v, g }),
     outputs: {},
-    updates: Object.entries(results).map(([to, value]) => ({ leaf: leafOf(params[to as keyof typeof results]), value: nodeOf(value) })),
+    updates: names.map((name) => ({ leaf: leafOf(params[name]), value: nodeOf(results[name]) })),
   });
   return {
     async run(read: boolean): Promise<Readonly<Record<string, ArrayLike<number>>>> {
-      await program.run({});
+      await program.run(given);
       if (!read) return {};
-      const names = Object.keys(results) as (keyof typeof results)[];
       return Object.fromEntries(await Promise.all(names.map(async (name) => [name, await session.read(leafOf(params[name]).name)] as const)));
     },
   };

@@ -141,7 +141,7 @@ export class Pages {
   async system(name: string, module: string, task: Task, form: string | null): Promise<System> {
     this.#data = task.data;
     const { page, errors, ...opened } = await this.page();
-    const fault = (e: unknown) => new Error([e instanceof Error ? (e.message.split("\n")[0] as string) : String(e), ...errors].join("; "));
+    const fault = (e: unknown) => new Error([e instanceof Error ? e.message : String(e), ...errors].join("; "));
     try {
       const arrays = Object.fromEntries(Object.entries(task.data).map(([k, a]) => [k, a instanceof Int32Array ? "i32" : "f32"]));
       const about = await ask(page, "open", module, task.what, task.sizes, arrays, form);
