@@ -265,7 +265,7 @@ describe("steps below half a unit of the last place", () => {
     using session = await open(device, { threads });
     const step = await startTraining(session, programs, 0);
     for (let i = 1; i <= steps; i++) await step.run({ x: new Float32Array(N).fill(1), lr: [rate], t: [i] });
-    return session.read("w");
+    return await session.read("w"); // before the session is closed
   };
   const mean = (xs: ArrayLike<number>): number => Array.from(xs).reduce((a, b) => a + b, 0) / xs.length;
   const device = native ? "native" : "js";
