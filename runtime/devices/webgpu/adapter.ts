@@ -48,7 +48,22 @@ async function loadDawn(): Promise<Either<DeviceError, Create>> {
   }
 }
 
+/** On Linux Dawn needs Vulkan's loader, and where there is none it writes a warning of its own. */
+async function vulkan(): Promise<boolean> {
+  if (process.platform !== "linux") return true;
+  try {
+    const { default: koffi } = await import("koffi");
+    koffi.load(LOADER);
+    return true;
+  } catch {
+    return false;
+  }
+}
+const NO_GPU = "(on Linux it needs Vulkan's loader and a driver: libvulkan1, mesa-vulkan-drivers)";
+const INSTALL = `install them, take the software adapter (adapter: "software", of commands --adapter software; an installed Chromium has it), ${INSTEAD}`;
+
 async function hardware(create: Create): Promise<Found> {
+  if (!(await vulkan())) return none(`there is no ${LOADER} ${NO_GPU}`, INSTALL);
   let adapter: FoundAdapter["adapter"] | null;
   const from = create([]);
   try {
@@ -56,12 +71,7 @@ async function hardware(create: Create): Promise<Found> {
   } catch (e) {
     return none(textOf(e), `install the driver of your GPU, ${INSTEAD}`);
   }
-  return adapter
-    ? right({ adapter, from })
-    : none(
-        "Dawn found no GPU (on Linux it needs Vulkan's loader and a driver: libvulkan1, mesa-vulkan-drivers)",
-        `install them, take the software adapter (adapter: "software", which an installed Chromium has), ${INSTEAD}`,
-      );
+  return adapter ? right({ adapter, from }) : none(`Dawn found no GPU ${NO_GPU}`, INSTALL);
 }
 
 /** Where Chromium and Chrome put it; MALLARD_SWIFTSHADER names another folder. */
