@@ -35,11 +35,12 @@ export interface Dialect {
   readonly zero: string;
   read(array: string, address: string): string;
   drawn(p: Parts, kind: "uniform" | "normal", key: string, extend: readonly string[], counter: string): string;
-  /** The kernel of this body; `args` are the names of arrays and of ints, `helpers` what it calls. */
+  /** The kernel of this body. `args`: names of arrays of so many elements, and of ints (null); `helpers`: what it calls. */
   kernel(
-    args: readonly { readonly name: string; readonly kind: "buffer" | "int" }[],
+    args: readonly { readonly name: string; readonly length: number | null }[],
     lines: readonly string[],
     helpers: ReadonlySet<string>,
+    cells: number,
   ): Pick<GpujsKernel, "source" | "functions" | "native">;
 }
 

@@ -131,7 +131,7 @@ export class NestLowering {
         const saved = this.#saved.get(name);
         if (saved) w.define(`l:${name}`, w.write(saved));
       }
-      const text = w.finish(value(w));
+      const text = w.finish(value(w), cells);
       return { args: w.args, text };
     };
     const first = write(new Map());

@@ -2,7 +2,7 @@
 // variables, so what a loop does not change is computed once. Deep expressions never nest: gpu.js walks its syntax tree
 // recursively and asks for types again at every level.
 
-import { type Buffer, type Expr, partsOf, strides, type Type } from "../../lower/expr.js";
+import { type Buffer, type Expr, elements, partsOf, strides, type Type } from "../../lower/expr.js";
 import { type Bounds, rangeOf } from "../../lower/ranges.js";
 import { type Dialect, javascript } from "./dialect.js";
 import { glsl } from "./glsl/dialect.js";
@@ -317,11 +317,11 @@ export class Writer implements Parts {
   }
 
   /** The kernel's text, returning this value. */
-  finish(v: Value): Pick<GpujsKernel, "source" | "functions" | "native"> {
+  finish(v: Value, cells: number): Pick<GpujsKernel, "source" | "functions" | "native"> {
     const out = this.convert(v, "real").text;
     this.line(`return ${out};`);
     const lines = (this.#scopes[0] as Scope).lines.map((l) => `  ${l.replaceAll("\n", "\n  ")}`);
-    const args = this.args.map((a) => ({ name: this.argument(a), kind: a.kind }));
-    return this.dialect.kernel(args, lines, this.#used);
+    const args = this.args.map((a) => ({ name: this.argument(a), length: a.kind === "int" ? null : Math.max(1, elements(a.buffer)) }));
+    return this.dialect.kernel(args, lines, this.#used, cells);
   }
 }

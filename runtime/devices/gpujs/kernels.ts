@@ -3,9 +3,11 @@
 // Note: webgl2. All kernels of a host share one context (browsers give a page about sixteen), so that results stay on the GPU
 // from kernel to kernel. A result is a texture of its own (`immutable`), freed by whoever holds it. Arrays of the host become
 // textures of the same layout by a kernel that copies.
+
+import { shapeOf, shiftOf } from "../../../compiler/targets/gpujs/glsl/texture.js";
 import { limits } from "../../../compiler/targets/gpujs/limits.js";
 import type { GpujsKernel } from "../../../compiler/targets/gpujs/program.js";
-import type { Gpu, GpuKernel } from "./load.js";
+import type { Gpu, GpuKernel, Texture } from "./load.js";
 import { type Resident, Values } from "./values.js";
 
 /** gpu.js takes no empty arrays; nothing reads this one. */
@@ -51,7 +53,10 @@ export class HostKernels implements Kernels {
     this.#compiled.fill(undefined);
   }
 }
-const values = (result: Float32Array | Resident): Values => new Values(result);
+function values(result: Float32Array | Texture): Values {
+  if (!(result instanceof Float32Array)) throw new Error("gpu.js gave a texture where an array was asked for");
+  return new Values(result);
+}
 
 /** Makes textures of arrays, for all programs of a host. */
 export class Textures {
@@ -60,21 +65,20 @@ export class Textures {
   of = (array: Float32Array): Resident => {
     const given = array.length === 0 ? nothing : array;
     const copy = this.#copies.get(given.length) ?? this.#copy(given.length);
-    const texture = copy(given);
-    if (texture instanceof Float32Array) throw new Error("gpu.js gave an array where a texture was asked for");
-    return texture;
+    return texture(copy(given), given.length);
   };
   #copy(length: number): GpuKernel {
-    const argumentTypes = { array: "Array", cell: "Integer" };
-    const kernel = this.gpu.createKernel("function kernel(a) {\n  return packed(a, this.thread.x);\n}", {
+    const argumentTypes = { array: "Array", x: "Integer", y: "Integer" };
+    const kernel = this.gpu.createKernel("function kernel(a) {\n  return packed(a, this.thread.x, this.thread.y);\n}", {
       ...onGpu,
-      output: [length],
+      output: shapeOf(length),
       argumentTypes: ["Array"],
       returnType: "Number",
       loopMaxIterations: 1,
     });
     // gpu.js packs four numbers of an array into a texel.
-    const source = `float packed(sampler2D a, ivec2 size, ivec3 axes, int cell) {
+    const source = `float packed(sampler2D a, ivec2 size, ivec3 axes, int x, int y) {
+  int cell = (y << ${shiftOf(length)}) + x;
   int texel = cell >> 2;
   return texelFetch(a, ivec2(texel % size.x, texel / size.x), 0)[cell & 3];
 }`;
@@ -82,6 +86,26 @@ export class Textures {
     this.#copies.set(length, kernel);
     return kernel;
   }
+}
+
+/** A texture as values of an array: its last row may be longer. */
+function texture(result: Float32Array | Texture, length: number): Resident {
+  if (result instanceof Float32Array) throw new Error("gpu.js gave an array where a texture was asked for");
+  return {
+    of: result,
+    toArray: () => {
+      const rows = result.toArray();
+      if (rows instanceof Float32Array) return rows;
+      const all = new Float32Array(length);
+      let at = 0;
+      for (const row of rows) {
+        all.set(row.subarray(0, length - at), at);
+        at += row.length;
+      }
+      return all;
+    },
+    delete: () => result.delete(),
+  };
 }
 
 /** webgl2: from textures to a texture. */
@@ -94,9 +118,9 @@ export class TextureKernels implements Kernels {
     this.#compiled = list.map(() => undefined);
   }
   run(index: number, args: readonly (Values | number)[]): Values {
-    const given = args.map((a) => (typeof a === "number" ? a : a.resident(this.textures.of)));
+    const given = args.map((a) => (typeof a === "number" ? a : a.resident(this.textures.of).of));
     const compiled = this.#compiled[index] ?? this.#compile(index);
-    return new Values(compiled(...given));
+    return new Values(texture(compiled(...given), this.list[index]?.cells ?? 0));
   }
   #compile(index: number): GpuKernel {
     const k = this.list[index] as GpujsKernel;
@@ -104,12 +128,12 @@ export class TextureKernels implements Kernels {
     const types = k.params.map((p) => (p === null ? "Integer" : "ArrayTexture(1)"));
     const kernel = this.textures.gpu.createKernel(k.source, {
       ...onGpu,
-      output: [k.cells],
+      output: shapeOf(k.cells),
       argumentTypes: types,
       returnType: "Number",
       loopMaxIterations: limits.loopMaxIterations,
     });
-    const argumentTypes = Object.fromEntries([...types, "Integer"].map((t, i) => [`x${i}`, t]));
+    const argumentTypes = Object.fromEntries([...types, "Integer", "Integer"].map((t, i) => [`x${i}`, t]));
     kernel.addNativeFunction(k.native.name, k.native.source, { argumentTypes, returnType: "Number" });
     this.#compiled[index] = kernel;
     return kernel;

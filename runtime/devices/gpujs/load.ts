@@ -2,7 +2,6 @@
 import * as E from "fp-ts/lib/Either.js";
 import type { GpujsMode } from "../../../compiler/targets/gpujs/limits.js";
 import { DeviceError } from "../../errors.js";
-import type { Resident } from "./values.js";
 
 /** The part of gpu.js that we use. */
 export interface Gpu {
@@ -28,9 +27,14 @@ interface KernelSettings {
   readonly precision?: "single";
   readonly tactic?: "precision";
 }
+export interface Texture {
+  /** Of two dimensions, rows. */
+  toArray(): Float32Array | readonly Float32Array[];
+  delete(): void;
+}
 export interface GpuKernel {
   /** With `pipeline`, in `webgl2`, a texture; else an array. */
-  (...args: (Float32Array | Resident | number)[]): Float32Array | Resident;
+  (...args: (Float32Array | Texture | number)[]): Float32Array | Texture;
   addFunction(source: string, settings: { readonly argumentTypes: readonly string[]; readonly returnType: string }): unknown;
   addNativeFunction(
     name: string,

@@ -1,8 +1,11 @@
 // An array of a run: on the host, on the GPU (webgl2), or on both with the same values. It moves when somebody asks for the
 // side where it is not, and not before: a kernel's result that another kernel reads never leaves the GPU.
 
+import type { Texture } from "./load.js";
+
 /** Values on the GPU. */
 export interface Resident {
+  readonly of: Texture;
   toArray(): Float32Array;
   delete(): void;
 }

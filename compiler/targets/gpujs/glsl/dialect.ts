@@ -2,12 +2,13 @@
 // over floats that fail for negative numbers, ±3.4e38 for infinity, functions of the driver's accuracy), so it is given one
 // native function that is the whole kernel, and calls it: what is left to it are textures, draws and reading back.
 //
-// Arrays are textures of one f32 a texel, whatever their width. An int is an int, a bool the int 0 or 1.
+// Arrays are textures of one f32 a texel (texture.ts). An int is an int, a bool the int 0 or 1.
 import type { Type } from "../../../lower/expr.js";
 import type { Dialect } from "../dialect.js";
 import { drawn, isNumber } from "./bits.js";
 import { type GlslName, withCallees } from "./math.js";
 import { spelling } from "./spelling.js";
+import { shiftOf } from "./texture.js";
 
 const KERNEL = "mallard";
 const typeName: Readonly<Record<Type, string>> = { real: "float", int: "int", bool: "int" };
@@ -33,18 +34,18 @@ export const glsl: Dialect = {
   toInt: (text) => `int(${text})`,
   isNumber,
   zero: "0.0",
-  read: (array, address) => `m_read(${array}, ${array}Width, ${address})`,
+  read: (array, address) => `m_read(${array}, ${array}Shift, ${address})`,
   drawn,
-  kernel: (args, lines, used) => {
-    const names = args.map((a) => a.name).join(", ");
-    const declared = args.map((a) => (a.kind === "int" ? `int ${a.name}` : `sampler2D ${a.name}, ivec2 ${a.name}Size, ivec3 ${a.name}Axes`));
-    const arrays = args.filter((a) => a.kind === "buffer");
-    const widths = arrays.map((a) => `  int ${a.name}Width = ${a.name}Size.x;`);
-    const body = [...widths, ...lines].join("\n").replaceAll("!==", "!=").replaceAll("===", "=="); // JavaScript's have a sign more
-    const needed = new Set([...used, ...(arrays.length > 0 ? ["m_read"] : [])]) as ReadonlySet<GlslName>; // the spellings name those alone
-    const source = [...withCallees(needed), `float ${KERNEL}(${[...declared, "int cell"].join(", ")}) {\n${body}\n}`].join("\n");
+  kernel: (args, lines, used, cells) => {
+    const names = args.map((a) => a.name);
+    const declared = args.map((a) => (a.length === null ? `int ${a.name}` : `sampler2D ${a.name}, ivec2 ${a.name}Size, ivec3 ${a.name}Axes`));
+    const shifts = args.flatMap((a) => (a.length === null ? [] : [`  const int ${a.name}Shift = ${shiftOf(a.length)};`]));
+    const body = lines.join("\n").replaceAll("!==", "!=").replaceAll("===", "=="); // JavaScript's have a sign more
+    const needed = new Set([...used, ...(shifts.length > 0 ? ["m_read"] : [])]) as ReadonlySet<GlslName>; // the spellings name those alone
+    const head = [...shifts, `  int cell = (y << ${shiftOf(cells)}) + x;`].join("\n");
+    const source = [...withCallees(needed), `float ${KERNEL}(${[...declared, "int x, int y"].join(", ")}) {\n${head}\n${body}\n}`].join("\n");
     return {
-      source: `function kernel(${names}) {\n  return ${KERNEL}(${[...args.map((a) => a.name), "this.thread.x"].join(", ")});\n}`,
+      source: `function kernel(${names.join(", ")}) {\n  return ${KERNEL}(${[...names, "this.thread.x", "this.thread.y"].join(", ")});\n}`,
       functions: [],
       native: { name: KERNEL, source },
     };

@@ -62,9 +62,8 @@ const threefryRounds = Array.from({ length: ROUNDS }, (_, round) => {
 export const functions: Readonly<Record<GlslName, GlslFunction>> = {
   m_read: {
     calls: [],
-    source: `float m_read(sampler2D array, int width, int at) {
-  int row = at / width;
-  return texelFetch(array, ivec2(at - row * width, row), 0).x;
+    source: `float m_read(sampler2D array, int shift, int at) {
+  return texelFetch(array, ivec2(at & ((1 << shift) - 1), at >> shift), 0).x;
 }`,
   },
   m_inf: { calls: [], source: "float m_inf() { return uintBitsToFloat(0x7f800000u); }" },
