@@ -238,6 +238,7 @@ export function tiledProduct(p: Product, s: Shape): readonly Stmt[] {
           ),
         ]),
         barrier,
+        ...finish.memory,
         ...finish.four(add(at.row, r), add(at.column, c), tileM, tileN, sum),
       ];
     }
@@ -255,6 +256,7 @@ export function tiledProduct(p: Product, s: Shape): readonly Stmt[] {
     const copied = unrolled(s.rows, (k) => [unrolled(s.columns, (l) => [storeS(from, [k, l], load(sums, [k, l]))])]);
     return [
       ...(finish.long ? [allocS(from, "private"), copied] : []),
+      ...(layouts.b === "wide" ? finish.memory : []),
       loop(r, int(0), int(s.rows), [loop(c, int(0), int(columns), cell, bind)], bind),
     ];
   };
@@ -275,12 +277,20 @@ type Names = [string, string, string, string, string, string, string];
 /** The epilogue. Every value before any store: state updated in place reads its old value. */
 class Finish {
   readonly long: boolean;
+  readonly #results: readonly Buffer[];
+  readonly #fours: boolean;
   constructor(
     readonly p: Product,
     readonly M: Expr,
     readonly N: Expr,
   ) {
+    this.#fours = p.stores.every((s) => s.value.type === "real" && inFours(s.buffer, s.index, p.n));
+    this.#results = p.stores.map(() => tile(freshName("result"), "f32", FOUR));
     this.long = p.m.length > 1 || p.n.length > 1 || termsOf(p.stores.flatMap((s) => [s.value, ...s.index])).length > SHORT;
+  }
+  /** Stands before the cells. */
+  get memory(): readonly Stmt[] {
+    return this.#fours ? this.#results.map((r) => allocS(r, "private")) : [];
   }
   /** At (row, column) of the result. */
   one(row: Expr, column: Expr, tileM: number, tileN: number, sum: Expr): readonly Stmt[] {
@@ -290,22 +300,19 @@ class Finish {
   /** At (row, column … column + 3), column a multiple of four. */
   four(row: Expr, column: Expr, tileM: number, tileN: number, sum: (lane: Expr) => Expr): readonly Stmt[] {
     const { n, m, stores } = this.p;
-    if (!stores.every((s) => s.value.type === "real" && inFours(s.buffer, s.index, n)))
-      return [unrolled(FOUR, (v) => this.one(row, add(column, v), tileM, tileN, sum(v)))];
+    if (!this.#fours) return [unrolled(FOUR, (v) => this.one(row, add(column, v), tileM, tileN, sum(v)))];
     const last = (n.at(-1) as Span).v;
     const to = (v: Expr) => new Map([[last, add(variable(last), v)]]);
-    const results = stores.map(() => tile(freshName("result"), "f32", FOUR));
     const inside = [within(row, this.M, tileM), within(column, this.N, tileN)];
     return when(inside, [
       ...unflatten(m, row),
       ...unflatten(n, column),
-      ...results.map((r) => allocS(r, "private")),
       unrolled(FOUR, (v) => {
         const sumHere = freshName("sum");
         const here = new Map([...to(v), ["sum", local(sumHere, "real")] as const]);
-        return [letS(sumHere, sum(v)), ...stores.map((s, i) => storeS(results[i] as Buffer, [v], rename([s.value], here)[0] as Expr))];
+        return [letS(sumHere, sum(v)), ...stores.map((s, i) => storeS(this.#results[i] as Buffer, [v], rename([s.value], here)[0] as Expr))];
       }),
-      ...stores.map((s, i) => four((v) => [storeS(s.buffer, rename(s.index, to(v)), load(results[i] as Buffer, [v]))])),
+      ...stores.map((s, i) => four((v) => [storeS(s.buffer, rename(s.index, to(v)), load(this.#results[i] as Buffer, [v]))])),
     ]);
   }
   #stores(stores: readonly Store[], sum: Expr): readonly Stmt[] {
