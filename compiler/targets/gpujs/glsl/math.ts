@@ -1,6 +1,6 @@
 // The functions of GLSL kernels. GLSL promises nothing of exp, log, sin, … worth training with, so they are polynomials here:
 // argument reduction by Cody and Waite, then Cephes' minimax polynomials (Moshier, "Methods and Programs for Mathematical
-// Functions", 1989); expm1 and log1p by Kahan's quotient. GLSL ES 3.00 has no fma. ±∞ and NaN go where JavaScript's functions
+// Functions", 1989); expm1 by Kahan's quotient. GLSL ES 3.00 has no fma. ±∞ and NaN go where JavaScript's functions
 // take them. Only what a kernel calls is printed with it, callees first.
 import { PARITY, ROTATIONS, ROUNDS } from "../../../../dsl/random.js";
 
@@ -11,6 +11,7 @@ export type GlslName =
   | "m_is_nan"
   | "m_exp"
   | "m_scale"
+  | "m_log_rest"
   | "m_log"
   | "m_sincos"
   | "m_sin"
@@ -25,6 +26,7 @@ export type GlslName =
   | "m_pow"
   | "m_atan"
   | "m_atan2"
+  | "m_sqrt"
   | "m_asin"
   | "m_acos"
   | "m_sinh"
@@ -95,13 +97,10 @@ export const functions: Readonly<Record<GlslName, GlslFunction>> = {
   return m_is_nan(x) ? x : y;
 }`,
   },
-  m_log: {
-    calls: ["m_inf", "m_nan"],
-    source: `float m_log(float x) {
-  int b = floatBitsToInt(x);
-  int e = (b - 0x3f3504f3) >> 23;
-  float f = intBitsToFloat(b - (e << 23)) - 1.0;
-  float k = float(e);
+  // log(1 + f) = f − f²/2 + f³·p(f) for √½ ≤ 1 + f < √2. In two parts: what is added to f, and f.
+  m_log_rest: {
+    calls: [],
+    source: `float m_log_rest(float f) {
   float z = f * f;
   float p = 7.0376836292e-2 * f - 1.1514610310e-1;
   p = p * f + 1.1676998740e-1;
@@ -111,8 +110,17 @@ export const functions: Readonly<Record<GlslName, GlslFunction>> = {
   p = p * f + 2.0000714765e-1;
   p = p * f - 2.4999993993e-1;
   p = p * f + 3.3333331174e-1;
-  float s = p * z * f + k * -2.12194440e-4;
-  s = s - 0.5 * z;
+  return p * z * f;
+}`,
+  },
+  m_log: {
+    calls: ["m_log_rest", "m_inf", "m_nan"],
+    source: `float m_log(float x) {
+  int b = floatBitsToInt(x);
+  int e = (b - 0x3f3504f3) >> 23;
+  float f = intBitsToFloat(b - (e << 23)) - 1.0;
+  float k = float(e);
+  float s = (m_log_rest(f) + k * -2.12194440e-4) - 0.5 * (f * f);
   float y = k * 0.693359375 + (f + s);
   if (b == 0x7f800000) return x;
   return b > 0x7f800000 ? m_nan() : b >= 0x00800000 ? y : (b & 0x7fffffff) < 0x00800000 ? -m_inf() : m_nan();
@@ -164,13 +172,12 @@ export const functions: Readonly<Record<GlslName, GlslFunction>> = {
   return u > 10.0 || u != u ? d : d * (x / m_log(u));
 }`,
   },
+  // Not by Kahan's quotient: compilers of shaders take (1 + x) − 1 for x.
   m_log1p: {
-    calls: ["m_log"],
+    calls: ["m_log_rest", "m_log"],
     source: `float m_log1p(float x) {
-  float u = 1.0 + x;
-  if (u == 1.0) return x;
-  float y = m_log(u);
-  return abs(x) < 1.0e7 && u > 0.0 ? y * (x / (u - 1.0)) : y;
+  float near = x + (m_log_rest(x) - 0.5 * (x * x));
+  return abs(x) < 1.0e-9 ? x : x > -0.29 && x < 0.41 ? near : m_log(1.0 + x);
 }`,
   },
   // The exponent apart, so that powers of two are exact and nothing is lost where x is far from 1.
@@ -256,8 +263,10 @@ export const functions: Readonly<Record<GlslName, GlslFunction>> = {
   return (floatBitsToUint(y) >> 31) != 0u ? -w : w;
 }`,
   },
-  m_asin: { calls: ["m_atan2"], source: "float m_asin(float x) { return x == 0.0 ? x : m_atan2(x, sqrt((1.0 - x) * (1.0 + x))); }" },
-  m_acos: { calls: ["m_atan2"], source: "float m_acos(float x) { return m_atan2(sqrt((1.0 - x) * (1.0 + x)), x); }" },
+  // GLSL leaves the square root of a negative number open.
+  m_sqrt: { calls: ["m_nan"], source: "float m_sqrt(float x) { return x < 0.0 ? m_nan() : sqrt(x); }" },
+  m_asin: { calls: ["m_atan2", "m_sqrt"], source: "float m_asin(float x) { return x == 0.0 ? x : m_atan2(x, m_sqrt((1.0 - x) * (1.0 + x))); }" },
+  m_acos: { calls: ["m_atan2", "m_sqrt"], source: "float m_acos(float x) { return m_atan2(m_sqrt((1.0 - x) * (1.0 + x)), x); }" },
   m_sinh: {
     calls: ["m_expm1", "m_exp"],
     source: `float m_sinh(float x) {
@@ -286,13 +295,21 @@ export const functions: Readonly<Record<GlslName, GlslFunction>> = {
 }`,
   },
   m_acosh: {
-    calls: ["m_log1p", "m_log"],
+    calls: ["m_log1p", "m_log", "m_nan"],
     source: `float m_acosh(float x) {
   float t = x - 1.0;
+  if (t < 0.0) return m_nan();
   return x > 1.0e9 ? m_log(x) + 0.69314718 : m_log1p(t + sqrt(t * (x + 1.0)));
 }`,
   },
-  m_atanh: { calls: ["m_log1p"], source: "float m_atanh(float x) { return 0.5 * m_log1p(2.0 * x / (1.0 - x)); }" },
+  m_atanh: {
+    calls: ["m_log1p"],
+    source: `float m_atanh(float x) {
+  float a = abs(x);
+  float v = 0.5 * m_log1p(2.0 * a / (1.0 - a));
+  return x < 0.0 ? -v : v;
+}`,
+  },
   m_hypot: {
     calls: ["m_inf", "m_is_nan"],
     source: `float m_hypot(float x, float y) {

@@ -6,7 +6,6 @@ import type { GlslName } from "./math.js";
 
 const real = (row: Spelling["real"]): Spelling => ({ operands: "real", real: row });
 const same = (row: Spelling["real"], int: Spelling["real"] = row): Spelling => ({ operands: "same", real: row, int });
-const own = (name: string): Spelling => real((_, a) => `${name}(${a.join(", ")})`);
 const math = (name: GlslName): Spelling => real((p, a) => `${p.helper(name)}(${a.join(", ")})`);
 const infix = (op: string): Spelling => same((_, [x, y]) => `${x} ${op} ${y}`);
 const comparison = (op: string): Spelling => ({ operands: "same", real: (_, [x, y]) => `${x} ${op} ${y}` });
@@ -50,7 +49,7 @@ export const spelling: Readonly<Record<Primitive | "idiv" | "imod", Spelling>> =
   ceil: whole((_, [x]) => `ceil(${x})`),
   trunc: whole((_, [x]) => `trunc(${x})`),
   round: whole((p, [x]) => `${p.helper<GlslName>("m_round")}(${x})`),
-  sqrt: own("sqrt"),
+  sqrt: math("m_sqrt"),
   cbrt: math("m_cbrt"),
   exp: math("m_exp"),
   expm1: math("m_expm1"),
