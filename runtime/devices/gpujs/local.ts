@@ -51,7 +51,12 @@ export class LocalGpujsHost implements GpujsHost {
     });
   }
   read(memory: number): Promise<Float32Array> {
-    return this.#queued(() => this.#memory(memory).values.array.slice());
+    return this.#queued(() => {
+      const values = this.#memory(memory).values.array.slice();
+      const fault = this.#gpuFault(); // what is read of a lost context are zeros
+      if (fault) throw new DeviceError(fault);
+      return values;
+    });
   }
   write(memory: number, values: Float32Array): Promise<void> {
     return this.#queued(() => this.#memory(memory).values.mutable.set(values));
