@@ -17,7 +17,7 @@ export interface GpuAdapter {
   readonly limits: GpuLimits;
   readonly info: GpuInfo;
   requestDevice(request: {
-    readonly requiredFeatures: readonly string[];
+    readonly requiredFeatures: Iterable<FeatureName>;
     readonly requiredLimits: Readonly<Record<string, number>>;
   }): Promise<GpuDevice>;
 }
@@ -60,8 +60,8 @@ export interface GpuDevice {
   readonly queue: GpuQueue;
   createBuffer(d: { readonly size: number; readonly usage: number; readonly label?: string }): GpuBuffer;
   createShaderModule(d: { readonly code: string; readonly label?: string }): GpuModule;
-  createBindGroupLayout(d: { readonly entries: readonly GpuLayoutEntry[] }): GpuHandle;
-  createPipelineLayout(d: { readonly bindGroupLayouts: readonly GpuHandle[] }): GpuHandle;
+  createBindGroupLayout(d: { readonly entries: Iterable<GpuLayoutEntry> }): GpuHandle;
+  createPipelineLayout(d: { readonly bindGroupLayouts: Iterable<GpuHandle> }): GpuHandle;
   createComputePipelineAsync(d: {
     readonly label?: string;
     readonly layout: GpuHandle;
@@ -69,10 +69,10 @@ export interface GpuDevice {
   }): Promise<GpuHandle>;
   createBindGroup(d: {
     readonly layout: GpuHandle;
-    readonly entries: readonly {
+    readonly entries: Iterable<{
       readonly binding: number;
       readonly resource: { readonly buffer: GpuBuffer; readonly offset?: number; readonly size?: number };
-    }[];
+    }>;
   }): GpuHandle;
   createCommandEncoder(): GpuEncoder;
   createQuerySet(d: { readonly type: "timestamp"; readonly count: number }): GpuHandle & { destroy(): void };
@@ -96,7 +96,7 @@ export interface GpuModule extends GpuHandle {
 }
 export interface GpuQueue {
   writeBuffer(buffer: GpuBuffer, offset: number, data: ArrayBuffer, dataOffset?: number, size?: number): void;
-  submit(commands: readonly GpuHandle[]): void;
+  submit(commands: Iterable<GpuHandle>): void;
   onSubmittedWorkDone(): Promise<unknown>;
 }
 export interface GpuBuffer extends GpuHandle {
@@ -115,7 +115,7 @@ export interface GpuEncoder {
 }
 export interface GpuPass {
   setPipeline(p: GpuHandle): void;
-  setBindGroup(index: number, group: GpuHandle, dynamicOffsets?: readonly number[]): void;
+  setBindGroup(index: number, group: GpuHandle, dynamicOffsets?: Iterable<number>): void;
   dispatchWorkgroups(x: number, y: number): void;
   end(): void;
 }
