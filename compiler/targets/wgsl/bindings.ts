@@ -6,7 +6,7 @@
 // A GPU buffer is read or written in one dispatch, never both: of a segment that the kernel writes to, all is bound for
 // writing.
 import type { Buffer } from "../../lower/expr.js";
-import type { WgslLimits } from "./limits.js";
+import { Unfit, type WgslLimits } from "./limits.js";
 import type { Places } from "./places.js";
 import { type Range, SMALL_STATE } from "./program.js";
 import { bytesIn } from "./storage.js";
@@ -18,8 +18,8 @@ export interface Binding {
   /** More than one buffer: each begins at a place of its own. */
   readonly shared: boolean;
 }
-/** Why a kernel's memory cannot be bound. */
-export class Unbindable extends Error {}
+/** More buffers than may be bound. */
+export class TooMany extends Unfit {}
 
 interface Part {
   /** Of one GPU buffer. */
@@ -50,7 +50,7 @@ export function bindingsOf(used: readonly Buffer[], written: ReadonlySet<Buffer>
   while (parts.length > limits.storageBuffers) {
     const pair = nearest(parts, limits.bindingSize);
     if (!pair)
-      throw new Unbindable(
+      throw new TooMany(
         `${parts.length} buffers that cannot share a binding: ${parts.map((p) => p.buffers[0]?.name).join(", ")}; a shader may bind ${limits.storageBuffers}`,
       );
     merge(...pair);
@@ -59,7 +59,7 @@ export function bindingsOf(used: readonly Buffer[], written: ReadonlySet<Buffer>
   for (const p of parts) {
     const bytes = sizeOf(p);
     if (bytes > limits.bindingSize)
-      throw new Unbindable(`buffer ${p.buffers.map((b) => b.name).join(", ")} has ${bytes} bytes: a binding may have ${limits.bindingSize}`);
+      throw new Unfit(`buffer ${p.buffers.map((b) => b.name).join(", ")} has ${bytes} bytes: a binding may have ${limits.bindingSize}`);
   }
   return parts.map((p) => ({
     range: p.range,

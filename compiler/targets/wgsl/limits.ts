@@ -17,7 +17,12 @@ export interface WgslLimits {
   readonly f16: boolean;
   /** Invocations of a subgroup, which may differ from one pipeline to the next; null: no subgroup operations. */
   readonly subgroups: { readonly min: number; readonly max: number } | null;
+  /** The adapter runs on the processor: workgroup memory is no faster than any other, and barriers are dear. Absent: a GPU. */
+  readonly processor?: boolean | undefined;
 }
+
+/** No schedule of a kernel fits these limits: what recipes throw and the target refuses by (target.ts). */
+export class Unfit extends Error {}
 
 /** What every WebGPU adapter has. */
 export const guaranteed: WgslLimits = {

@@ -172,7 +172,8 @@ export class Memory {
     return four ? `${name}[${this.#fourth(buffer, at)}]` : undefined;
   }
   storeFour(buffer: Buffer, at: Expr, values: readonly string[]): readonly string[] {
-    if (this.loadFour(buffer, at)) return [`${this.loadFour(buffer, at)} = vec4<f32>(${values.join(", ")});`];
+    const place = this.loadFour(buffer, at);
+    if (place) return [`${place} = ${whole(values) ?? `vec4<f32>(${values.join(", ")})`};`];
     const held = this.#tiles.has(buffer) ? "f32" : this.#held(buffer);
     const bound = this.#bound.get(buffer);
     if (typeof held === "string" || !bound || bound.element === "atomic<u32>")
@@ -213,6 +214,11 @@ export class Memory {
   #bits(packed: Storage, value: string): string {
     return packed === "bool" ? `select(0u, 1u, ${value})` : `${this.text.helper(packed === "bf16" ? "m_bf16_bits" : "m_f16_bits")}(${value})`;
   }
+}
+/** The vec4 whose components these are, in order. */
+function whole(values: readonly string[]): string | undefined {
+  const name = values[0]?.replace(/\.x$/, "");
+  return values.every((v, i) => v === `${name}.${"xyzw"[i]}`) ? name : undefined;
 }
 const word = (at: Bound, place: string): string => (at.element === "atomic<u32>" ? `atomicLoad(&${place})` : place);
 /** An element of an array of vec4. */

@@ -5,11 +5,11 @@ import { evaluate } from "../../../dsl/primitives.js";
 import { labelWords } from "../../../dsl/random.js";
 import { exprsOf, type For, type Kernel, type Place, type Stmt, statements } from "../../loop/ir.js";
 import { type Interval, interval, namesOf, offset, rename, termsOf } from "../../loop/terms.js";
-import { type Buffer, type Expr, load, local, type Type } from "../../lower/expr.js";
+import { type Buffer, type Expr, elements, load, local, type Type } from "../../lower/expr.js";
 import { type Naming, readableBut } from "../naming.js";
 import type { Binding } from "./bindings.js";
 import { type HelperName, withCallees } from "./helpers.js";
-import { numerics, type WgslLimits } from "./limits.js";
+import { numerics, Unfit, type WgslLimits } from "./limits.js";
 import { Memory } from "./memory.js";
 import type { IntSource, WgslPipeline } from "./program.js";
 import { spelling } from "./spelling.js";
@@ -21,9 +21,6 @@ import { taken } from "./words.js";
 export interface Printed extends Omit<WgslPipeline, "name"> {
   readonly members: readonly IntSource[];
 }
-/** What WGSL, or this adapter, cannot hold. */
-export class Unprintable extends Error {}
-
 export const readable = (): Naming => readableBut(taken);
 
 const wgslType: Readonly<Record<Type, string>> = { real: "f32", int: "i32", bool: "bool" };
@@ -69,7 +66,8 @@ class Printer {
   /** Names that decide which barriers are reached. */
   readonly #steering: ReadonlySet<string>;
   readonly #outside: ReadonlySet<string>;
-  readonly #writesStorage: boolean;
+  /** Whether an invocation may read, or write again, what another has written to storage. */
+  readonly #passesStorage: boolean;
   /** What is known of integers, so that division rounds by itself. */
   readonly #ranges: Map<string, Interval>;
   #intervals = new Map<Expr, Interval>();
@@ -94,7 +92,7 @@ class Printer {
     }
     this.#outside = new Set([...read].filter((n) => !defined.has(n)));
     this.#steering = steering(kernel);
-    this.#writesStorage = usedBy(kernel).written.size > 0;
+    this.#passesStorage = passesStorage(kernel);
     this.#ranges = new Map(outer);
     this.#memory = new Memory(kernel, bindings, limits, {
       naming,
@@ -110,13 +108,13 @@ class Printer {
     const { limits } = this;
     const memory = this.#memory;
     const [x, y, z] = this.#size;
-    if (x * y * z > limits.invocations) throw new Unprintable(`${x * y * z} invocations: a workgroup may have ${limits.invocations}`);
+    if (x * y * z > limits.invocations) throw new Unfit(`${x * y * z} invocations: a workgroup may have ${limits.invocations}`);
     for (const [i, n] of this.#size.entries())
       if (n > (limits.workgroupSize[i] as number))
-        throw new Unprintable(`${n} invocations along ${DIMENSIONS[i]}: a workgroup may have ${limits.workgroupSize[i]}`);
+        throw new Unfit(`${n} invocations along ${DIMENSIONS[i]}: a workgroup may have ${limits.workgroupSize[i]}`);
     const shared = memory.shared + this.#toldBytes;
-    if (shared > limits.workgroupMemory) throw new Unprintable(`${shared} bytes of workgroup memory: ${limits.workgroupMemory} may be used`);
-    if (memory.own > FUNCTION_BYTES) throw new Unprintable(`${memory.own} bytes of an invocation's own: a function may have ${FUNCTION_BYTES}`);
+    if (shared > limits.workgroupMemory) throw new Unfit(`${shared} bytes of workgroup memory: ${limits.workgroupMemory} may be used`);
+    if (memory.own > FUNCTION_BYTES) throw new Unfit(`${memory.own} bytes of an invocation's own: a function may have ${FUNCTION_BYTES}`);
     const members = [...this.#members];
     const ints =
       members.length > 0
@@ -200,9 +198,12 @@ class Printer {
       case "load": {
         const given = this.#given.get(e);
         if (given) return given;
-        // Out of range reads are harmless in WGSL (clamped or 0), so a guard may choose after reading.
-        const value = this.#memory.load(e);
         const none = e.type === "real" ? "0.0f" : e.type === "int" ? "0" : "false";
+        // Out of range reads are harmless in WGSL (clamped or 0), so a guard may choose after reading; but for constants,
+        // which it refuses.
+        const at = offset(e.buffer, e.index);
+        if (e.inside && at.kind === "num" && (at.value < 0 || at.value >= elements(e.buffer))) return none;
+        const value = this.#memory.load(e);
         return e.inside ? `select(${none}, ${value}, ${this.#expr(e.inside)})` : value;
       }
       case "call":
@@ -288,9 +289,9 @@ class Printer {
         break;
       }
       case "barrier":
-        if (s.scope !== "workgroup") throw new Unprintable("a barrier of all workgroups: WGSL has none");
+        if (s.scope !== "workgroup") throw new Unfit("a barrier of all workgroups: WGSL has none");
         this.#line("workgroupBarrier();");
-        if (this.#writesStorage) this.#line("storageBarrier();");
+        if (this.#passesStorage) this.#line("storageBarrier();");
         break;
       case "fetch":
         break;
@@ -318,7 +319,7 @@ class Printer {
   #exchange(s: Stmt & { s: "use" }): void {
     const [value, other] = s.places as readonly [Place, Place];
     const mask = s.ints[1] as Expr;
-    if (mask.kind !== "num") throw new Unprintable("an exchange with a neighbour that is known only at run time");
+    if (mask.kind !== "num") throw new Unfit("an exchange with a neighbour that is known only at run time");
     this.#subgroups = true;
     const given = this.#expr(load(value.buffer, value.index));
     this.#all(this.#memory.store(other.buffer, offset(other.buffer, other.index), exchange(value.buffer.dtype, given, mask.value)));
@@ -351,7 +352,7 @@ class Printer {
         this.#body(s.body);
         break;
       case "thread":
-        throw new Unprintable("a loop over threads: WGSL has workgroups and invocations");
+        throw new Unfit("a loop over threads: WGSL has workgroups and invocations");
       default:
         this.#block(`for (var ${name}: i32 = ${from}; ${name} < ${to}; ${name} += ${s.step}) {`, s.body);
     }
@@ -360,10 +361,10 @@ class Printer {
   #local(s: For, name: string): void {
     const inner = statements(s.body).filter((t) => t.s === "for" && t.bind === "local").length;
     const d = DIMENSIONS[inner];
-    if (d === undefined) throw new Unprintable("more than three local loops in one another");
-    if (s.to.kind !== "num" || s.from.kind !== "num") throw new Unprintable("a workgroup whose size is known only at run time");
+    if (d === undefined) throw new Unfit("more than three local loops in one another");
+    if (s.to.kind !== "num" || s.from.kind !== "num") throw new Unfit("a workgroup whose size is known only at run time");
     const size = Math.ceil((s.to.value - s.from.value) / s.step);
-    if (this.#size[inner] !== 1 && this.#size[inner] !== size) throw new Unprintable("local loops of different sizes");
+    if (this.#size[inner] !== 1 && this.#size[inner] !== size) throw new Unfit("local loops of different sizes");
     this.#size[inner] = size;
     const number = s.step === 1 ? `i32(invocation.${d})` : `i32(invocation.${d}) * ${s.step}`;
     this.#line(`let ${name}: i32 = ${s.from.value === 0 ? number : `${s.from.value} + ${number}`};`);
@@ -402,6 +403,13 @@ class Printer {
   }
 }
 
+function passesStorage(kernel: Kernel): boolean {
+  const { written } = usedBy(kernel);
+  const all = statements(kernel.body);
+  const stored = all.flatMap((s) => (s.s === "store" && written.has(s.buffer) ? [s.buffer] : []));
+  if (new Set(stored).size < stored.length) return true;
+  return all.some((s) => termsOf(exprsOf(s)).some((e) => e.kind === "load" && written.has(e.buffer)));
+}
 const barred = (s: Stmt): boolean => statements([s]).some((t) => t.s === "barrier");
 
 /** The names that conditions and bounds around barriers depend on. */
