@@ -31,8 +31,9 @@ export interface TrainOptions<P extends Parts, MI, MO, I> extends DeviceOptions 
   readonly precision?: Partial<Precision>;
 }
 export interface Training<I> {
-  /** One step: the loss before the update. Throws DivergedError where the loss, the rate, a gradient or a weight's factor
-   *  is not finite; the weights are of no use then, and every later step throws the same. */
+  /** One step: the loss before the update. The next may be asked for before it has ended. Throws DivergedError where the loss,
+   *  the rate, a gradient or a weight's factor is not finite; the weights are of no use then, and every later step throws the
+   *  same. */
   run(x: Arrays<I>): Promise<{ readonly loss: number }>;
   /** Holds weights by their paths (`blocks.*.attention.wq`), the optimizer's state (`optimizer.…`) and the number of
    *  steps taken (`step`); other programs compiled in it share them. */
@@ -69,13 +70,19 @@ export async function train<P extends Parts, MI, MO, const I extends { readonly 
     const step = await startTraining(session, programs, o.seed ?? 0);
     await checkStart(session, programs);
     let ended: DivergedError | undefined;
+    let asked = 0;
     return {
       run: async (x) => {
         if (ended) throw ended;
+        const own = ++asked;
         const out = await step.run(x);
+        if (ended) throw ended;
         const { fault } = read(out, out.lr?.[0] ?? Number.NaN);
         if (fault) {
-          ended = new DivergedError(Number((await session.read(taken.name))[0]), fault, "try a smaller rate, a longer warm-up, clipNorm or quack");
+          // By now the device may have taken steps that were asked for while this one was under way.
+          const later = asked - own;
+          const reached = Number((await session.read(taken.name))[0]);
+          ended ??= new DivergedError(reached - later, fault, "try a smaller rate, a longer warm-up, clipNorm or quack");
           throw ended;
         }
         return { loss: out.loss?.[0] ?? Number.NaN };

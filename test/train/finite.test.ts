@@ -125,6 +125,15 @@ describe.each(devices)("on %s", (device) => {
     using u = await start(device, { optimizer: adam, lr: (t): Scalar => map(t, (t) => Math.log(1.5 - t)) });
     await u.run(data);
     expect(await thrown(() => u.run(data))).toMatchObject({ step: 2, weight: null, what: "training diverged at step 2: the rate is NaN" });
+    // Asked for before the first has ended, the later ones throw what the first of them throws.
+    using v = await start(device, { optimizer: adam, lr: (t): Scalar => map(t, (t) => Math.log(2.5 - t)) });
+    const ends = await Promise.allSettled([1, 2, 3, 4].map(() => v.run(data)));
+    expect(ends.map((e) => (e.status === "rejected" ? e.reason : null))).toEqual([
+      null,
+      null,
+      expect.objectContaining({ step: 3 }),
+      expect.objectContaining({ step: 3 }),
+    ]);
   });
 });
 
