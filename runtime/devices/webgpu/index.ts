@@ -22,7 +22,7 @@ export interface WebgpuOptions extends HostRequest {
 }
 
 /** What kernels are held to on this host. */
-export function limitsOf({ limits, features, subgroups }: HostInfo): WgslLimits {
+export function limitsOf({ limits, features, subgroups, software }: HostInfo): WgslLimits {
   return {
     workgroupMemory: limits.maxComputeWorkgroupStorageSize,
     invocations: limits.maxComputeInvocationsPerWorkgroup,
@@ -34,6 +34,7 @@ export function limitsOf({ limits, features, subgroups }: HostInfo): WgslLimits 
     dispatch: limits.maxComputeWorkgroupsPerDimension,
     f16: features.includes("shader-f16"),
     subgroups,
+    processor: software,
   };
 }
 
