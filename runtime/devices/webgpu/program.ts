@@ -263,7 +263,10 @@ export class Program implements Executable {
     const out = new Float32Array(elements(profile));
     const at = new Map(nestsOf(this.plan.steps).map(({ nest }, i) => [nest.name, i]));
     this.#scheduled.forEach(({ step }, i) => {
-      const nest = at.get(step.name);
+      // A nest with more buffers than may be bound is dispatched in parts.
+      let { name } = step;
+      while (!at.has(name) && /_part[12]$/.test(name)) name = name.slice(0, -"_part1".length);
+      const nest = at.get(name);
       if (nest !== undefined) out[2 * nest] = (out[2 * nest] as number) + (times?.[i] ?? 0) / 1e3;
     });
     return out;
