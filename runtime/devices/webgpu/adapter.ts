@@ -86,10 +86,6 @@ const FOLDERS = [
 const [LOADER, DRIVER] = ["libvulkan.so.1", "vk_swiftshader_icd.json"];
 const VARIABLES = ["VK_ICD_FILENAMES", "VK_DRIVER_FILES"] as const;
 
-/** SwiftShader clears workgroup memory with a store an element, which takes ten times as long to compile as our kernels. They
- *  read none that they have not written. */
-const UNCLEARED = "enable-dawn-features=disable_workgroup_init";
-
 async function software(create: Create): Promise<Found> {
   const folders = process.env.MALLARD_SWIFTSHADER ? [process.env.MALLARD_SWIFTSHADER] : FOLDERS;
   const folder = folders.find((f) => existsSync(join(f, DRIVER)));
