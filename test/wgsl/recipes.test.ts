@@ -1,5 +1,5 @@
-// Every recipe of the WGSL target on the simulator, against the oracle: the cases of the laws' recipes, at WebGPU's default
-// limits, with subgroups, and on an adapter that has little.
+// Every recipe of the WGSL target against the oracle: the cases of the laws' recipes, on the simulator at WebGPU's default
+// limits, with subgroups, and on an adapter that has little; then on WebGPU itself, twice with the same bits.
 import { describe, expect, it } from "vitest";
 import { elements } from "../../compiler/lower/expr.js";
 import { lower } from "../../compiler/lower/lower.js";
@@ -7,9 +7,10 @@ import { nestsOf } from "../../compiler/lower/turns.js";
 import { guaranteed, type WgslLimits } from "../../compiler/targets/wgsl/limits.js";
 import { passed } from "../../runtime/backend.js";
 import { right } from "../graph/harness.js";
-import { reference } from "../laws/judge.js";
+import { faultsOf, reference, run, show } from "../laws/judge.js";
 import { recipeCases } from "../laws/recipe-cases.js";
 import { seed } from "../laws/seed.js";
+import { share, targets } from "../laws/targets.js";
 import { simulatePlan } from "./plan.js";
 import type { Memory } from "./simulate.js";
 
@@ -17,6 +18,7 @@ const adapters: Readonly<Record<string, WgslLimits>> = {
   "default limits": guaranteed,
   subgroups: { ...guaranteed, subgroups: { min: 4, max: 32 } },
   "a small adapter": { ...guaranteed, workgroupMemory: 4096, invocations: 64, workgroupSize: [64, 64, 64] },
+  "a processor": { ...guaranteed, subgroups: { min: 4, max: 4 }, processor: true },
 };
 /** Ten million terms, of the same kernels as others. */
 const LONG = "contract: few results of many terms, divided along the sum";
@@ -30,7 +32,7 @@ describe("recipes on the simulator", () => {
       right(lower(right(passed({ name: "recipes", inputs, outputs, updates: [] })).program, { tiles: true, columns: false, align: 256 }));
     if (c.form === "tiles" || c.name === LONG) continue;
     // Products take long here: each on one adapter, all others on all.
-    const own = Object.entries(adapters).filter((_, i) => c.form !== "contract" || i === n % 3);
+    const own = Object.entries(adapters).filter((_, i) => c.form !== "contract" || i === n % 4);
     for (const [adapter, limits] of own)
       it(`${c.name}: ${adapter}`, { timeout: 60_000 }, () => {
         const plan = lowered();
@@ -56,3 +58,13 @@ describe("recipes on the simulator", () => {
       });
   }
 });
+
+for (const target of targets.filter((t) => t === "webgpu" || t === "webgpu-chromium"))
+  describe(`recipes on ${target}`, () => {
+    for (const c of share(target, recipeCases(seed), target === "webgpu" ? 8 : 2, "recipes"))
+      it(c.name, { timeout: 120_000 }, async () => {
+        const [[first = []], [second = []]] = [await run([c], target), await run([c], target)];
+        expect(show(faultsOf(c, first))).toBe("");
+        expect(second).toEqual(first);
+      });
+  });

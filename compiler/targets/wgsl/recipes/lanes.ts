@@ -41,6 +41,19 @@ export const invocationsOf = (limits: WgslLimits): number =>
 /** Invocations whose parts of a fold of so many components fit into workgroup memory. */
 export const fitting = (components: number, limits: WgslLimits): number =>
   powerUpTo(limits.workgroupMemory / (2 * 4 * Math.max(1, components) * (1 + 1 / RADIX)));
+/** Invocations of a row of this length and its like, and rows of a workgroup. `most`: invocations of a workgroup. */
+export function alongRows(n: number, length: number, most: number, limits: WgslLimits): Shape {
+  // A processor has no use for more invocations than its few vectors hold, and pays for every barrier.
+  const alone = length <= 2 * EACH || (limits.processor === true && n >= ENOUGH);
+  const lanes = alone ? 1 : Math.min(most, powerFrom(length / EACH));
+  return { lanes, rows: Math.max(1, Math.min(alone && length > 2 * EACH ? ENOUGH : LEAST / lanes, most, powerFrom(n))), beside: false };
+}
+/** Elements of a row that a lane is worth. */
+const EACH = 4;
+/** A workgroup of fewer invocations leaves lanes of its subgroups idle. */
+const LEAST = 64;
+/** Rows that keep a processor busy, each by one invocation. */
+export const ENOUGH = 16;
 
 export class Lanes {
   /** Workgroup memory that the fold's parts pass through. */

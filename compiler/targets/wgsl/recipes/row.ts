@@ -9,7 +9,7 @@ import { rename, sub, termsOf } from "../../../loop/terms.js";
 import { type Expr, int, local, variable } from "../../../lower/expr.js";
 import type { Nest, Stage, Store } from "../../../lower/nest.js";
 import type { WgslLimits } from "../limits.js";
-import { assigned, byLanes, fitting, invocationsOf, type Lanes, powerFrom, powerUpTo, type Shape, started } from "./lanes.js";
+import { alongRows, assigned, byLanes, ENOUGH, fitting, invocationsOf, type Lanes, powerFrom, powerUpTo, type Shape, started } from "./lanes.js";
 
 /** Elements of a row that a lane is worth. */
 const EACH = 4;
@@ -17,7 +17,7 @@ const EACH = 4;
 const MANY = 16_384;
 /** Rows of a workgroup side by side: their elements are a memory transaction. */
 const BESIDE = 16;
-/** A workgroup of fewer invocations leaves lanes of its subgroups idle. */
+/** … and so many of a workgroup then. */
 const LEAST = 64;
 /** Prefixes take the parts of all lanes before them in, one by one. */
 const SCANNING = 32;
@@ -38,13 +38,11 @@ const componentsOf = ({ stage }: Placed): number => (stage.stage === "map" ? 0 :
 function shapeOf(rows: readonly Span[], stages: readonly Placed[], beside: boolean, limits: WgslLimits): Shape {
   const [n, length] = [maxCount(rows), lengthOf(stages)];
   const most = Math.min(invocationsOf(limits), fitting(Math.max(0, ...stages.map(componentsOf)), limits));
-  const useful = Math.min(powerFrom(length / EACH), most, stages.some((s) => s.stage.stage === "scan") ? SCANNING : most);
-  if (beside) {
-    const own = Math.min(powerUpTo(n), most, n >= MANY ? LEAST : BESIDE);
-    return { lanes: n >= MANY ? 1 : Math.min(useful, most / own), rows: own, beside };
-  }
-  const lanes = length <= EACH * 2 ? 1 : useful;
-  return { lanes, rows: Math.max(1, Math.min(LEAST / lanes, most, powerFrom(n))), beside };
+  const scanned = stages.some((s) => s.stage.stage === "scan") ? Math.min(most, SCANNING) : most;
+  if (!beside) return alongRows(n, length, scanned, limits);
+  const alone = n >= (limits.processor ? ENOUGH : MANY);
+  const own = Math.min(powerUpTo(n), most, alone && !limits.processor ? LEAST : BESIDE);
+  return { lanes: alone ? 1 : Math.min(powerFrom(length / EACH), scanned, most / own), rows: own, beside };
 }
 
 /** Memory that somebody may write while the kernel runs, in what these terms read. */

@@ -6,10 +6,7 @@ import { asReal, less, rename } from "../../../loop/terms.js";
 import { apply, type Expr, int, local, num, variable } from "../../../lower/expr.js";
 import type { Monoid, Nest } from "../../../lower/nest.js";
 import type { WgslLimits } from "../limits.js";
-import { barrier, byLanes, fitting, invocationsOf, type Lanes, powerFrom, type Shape } from "./lanes.js";
-
-const EACH = 4;
-const LEAST = 64;
+import { alongRows, barrier, byLanes, fitting, invocationsOf, type Lanes } from "./lanes.js";
 
 const and = (...xs: readonly Expr[]): Expr => xs.reduce((x, y) => apply("and", "bool", x, y));
 const or = (x: Expr, y: Expr): Expr => apply("or", "bool", x, y);
@@ -36,10 +33,7 @@ const greatest: Monoid = (() => {
 
 export function top(nest: Extract<Nest, { form: "top" }>, limits: WgslLimits): readonly Stmt[] {
   const rows = nest.rows.map(spanOf);
-  const length = spanOf(nest.over).max;
-  const most = Math.min(invocationsOf(limits), fitting(2, limits));
-  const lanes = length <= 2 * EACH ? 1 : Math.min(most, powerFrom(length / EACH));
-  const shape: Shape = { lanes, rows: Math.max(1, Math.min(LEAST / lanes, most, powerFrom(maxCount(rows)))), beside: false };
+  const shape = alongRows(maxCount(rows), spanOf(nest.over).max, Math.min(invocationsOf(limits), fitting(2, limits)), limits);
   return byLanes(rows, shape, limits, (l) => rounds(nest, l));
 }
 
