@@ -8,6 +8,7 @@ import { add, dot, map, softmax, sum, type Tensor } from "../../dsl/index.js";
 import type { Leaf } from "../../dsl/node.js";
 import { handle, nodeOf } from "../../dsl/tensor.js";
 import { compiledBackend } from "../../runtime/backend.js";
+import { errorOf } from "../../runtime/devices/webgpu/faults.js";
 import type { LimitName } from "../../runtime/devices/webgpu/gpu.js";
 import type { GpuHost } from "../../runtime/devices/webgpu/host.js";
 import { createWebgpuOn } from "../../runtime/devices/webgpu/index.js";
@@ -241,5 +242,42 @@ test("without a GPU, a package or a known adapter, an error says what to do", as
   else process.env.MALLARD_SWIFTSHADER = before;
   expect(isLeft(none) && none.left.message).toBe(
     "the webgpu device finds no GPU: no SwiftShader was found: no vk_swiftshader_icd.json in /nowhere. To go on, install Chromium (Debian: apt install chromium), name the folder that has it with MALLARD_SWIFTSHADER, or use the native or the gpujs device",
+  );
+});
+
+// ── what WebGPU refuses ──────────────────────────────────────────────────────────────────────────────
+test.skipIf(missing)("a shader or a command that WebGPU refuses is a fault of its own call, with WebGPU's words; other calls go on", async () => {
+  using here = await openHere();
+  const { host } = here;
+  const good = "@group(0) @binding(0) var<storage, read_write> x: array<f32>;\n@compute @workgroup_size(1) fn main() { x[0] = x[0] + 1.0; }";
+  const spec = (name: string, source: string) => ({ name, source, access: ["read_write" as const], ints: 0 });
+  const [bad, fine, again] = await Promise.all([
+    host.pipelines([spec("good", good), spec("bad", good.replace("x[0] + 1.0", "y[0]"))]),
+    host.pipelines([spec("good", good)]),
+    host.pipelines([spec("bad", good.replace("x[0] + 1.0", "y[0]"))]),
+  ]);
+  for (const b of [bad, again])
+    expect(fault(b)).toEqual({ kind: "refused", what: "kernel bad", message: expect.stringMatching(/^2:\d+ unresolved value 'y'/) });
+  const [pipeline, buffers] = [value(fine)[0] as number, value(await host.buffers([256, 256], "x"))];
+  const bound = (bytes: number) =>
+    host.prepare({ dispatches: [{ pipeline, bindings: [{ buffer: buffers[0] as number, offset: 0, bytes }], ints: null }], uniform: 0 });
+  expect(fault(await bound(100_000))).toMatchObject({ kind: "refused", what: "a list of dispatches" });
+  const list = value(await bound(256));
+  const run = (groups: number) =>
+    host.submit({ run: { list, ints: null, groups: Uint32Array.of(groups, 1) }, reads: [{ buffer: buffers[0] as number, offset: 0, bytes: 4 }] });
+  const [first, wrong, second] = await Promise.all([run(1), run(70_000), run(1)]);
+  const read = (done: typeof first) => new Float32Array((value(done).reads[0] as Uint8Array).slice().buffer)[0];
+  expect([read(first), read(second)]).toEqual([1, 2]);
+  const refused = fault(wrong);
+  expect(refused).toMatchObject({ kind: "refused", what: "a run", message: expect.stringContaining("70000") });
+  expect(errorOf(refused, "a run").message).toMatch(
+    /^webgpu refuses a run: this is a defect of Mallard or of the GPU's driver; please report it, and use the native device meanwhile\n.*70000/,
+  );
+  host.release([pipeline]);
+  expect(fault(await bound(256))).toMatchObject({ kind: "refused" });
+});
+test("a device that is lost without a reason says what to try", () => {
+  expect(errorOf({ kind: "lost", reason: "unknown", message: "" }, "").message).toBe(
+    "the webgpu device was lost: the driver gives no reason. Weights and states on it are gone; what was saved is whole. To go on, open the device again (a training run: --resume); if it happens again, use a smaller batch, close what else uses the GPU or update its driver",
   );
 });
