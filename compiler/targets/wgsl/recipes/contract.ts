@@ -8,6 +8,7 @@ import { asReal } from "../../../loop/terms.js";
 import { apply, local } from "../../../lower/expr.js";
 import type { Monoid, Nest } from "../../../lower/nest.js";
 import type { WgslLimits } from "../limits.js";
+import { type Block, directProduct, isDirect } from "./direct.js";
 import { layoutsOf, memoryOf, type Shape, tiledProduct } from "./product.js";
 import { row } from "./row.js";
 
@@ -55,7 +56,14 @@ export function contract(nest: Contract, limits: WgslLimits): readonly Stmt[] {
   const [M, N, K] = [maxCount(p.m), maxCount(p.n), maxCount(p.k)];
   const results = maxCount(p.batch) * M * N;
   if (Math.min(M, N) <= THIN || (results <= FEW && K >= LONG) || results * K <= SMALL) return row(asRow(nest), limits);
+  if (limits.processor && isDirect(p)) return directProduct(p, blockOf(p, limits));
   return tiledProduct(p, shapeOf(p, limits));
+}
+
+/** As many sums as registers hold, and invocations enough for a few cores. */
+function blockOf(p: Product, limits: WgslLimits): Block {
+  const rows = maxCount(p.m) >= 64 ? 8 : 4;
+  return { rows, columns: 4, invocations: Math.min(64, limits.invocations) };
 }
 
 function shapeOf(p: Product, limits: WgslLimits): Shape {

@@ -31,8 +31,8 @@ export interface Shape {
   /** Of a slice's part of a panel, along k: a multiple of four. */
   readonly depth: number;
 }
-type Layout = "wide" | "deep";
-const FOUR = 4;
+export type Layout = "wide" | "deep";
+export const FOUR = 4;
 /** Words between rows of a deep panel, beside its own. */
 const PAD = 4;
 /** Terms of an element or an epilogue that is written out for each. */
@@ -56,7 +56,7 @@ export function memoryOf(s: Shape, l: { readonly a: Layout; readonly b: Layout }
 }
 
 /** Do four neighbours along the last of these spans, the first a multiple of four, lie side by side at a multiple of four? */
-function inFours(b: Buffer, index: readonly Expr[], along: readonly Span[]): boolean {
+export function inFours(b: Buffer, index: readonly Expr[], along: readonly Span[]): boolean {
   const last = along.at(-1);
   if (last?.extent.kind !== "num" || last.extent.value % FOUR !== 0) return false;
   const { of, constant } = linear(offset(b, index));
@@ -69,12 +69,12 @@ function inFours(b: Buffer, index: readonly Expr[], along: readonly Span[]): boo
   }
   return one;
 }
-const unrolled = (n: number, body: (i: Expr) => readonly Stmt[]): Stmt => {
+export const unrolled = (n: number, body: (i: Expr) => readonly Stmt[]): Stmt => {
   const i = freshName("i");
   return loop(i, int(0), int(n), body(variable(i)), "unroll");
 };
 const repeated = (n: number, body: (i: Expr) => readonly Stmt[]): Stmt => ({ ...(unrolled(n, body) as For), bind: "serial" });
-const four = (body: (lane: Expr) => readonly Stmt[]): Stmt => {
+export const four = (body: (lane: Expr) => readonly Stmt[]): Stmt => {
   const lane = freshName("lane");
   return loop(lane, int(0), int(FOUR), body(variable(lane)), "vector");
 };
@@ -91,7 +91,7 @@ const when = (conditions: readonly (Expr | null)[], then: readonly Stmt[], other
       ];
 };
 /** i < n, null where `of` at a time never pass the end. */
-const within = (i: Expr, n: Expr, of: number): Expr | null => (n.kind === "num" && n.value % of === 0 ? null : less(i, n));
+export const within = (i: Expr, n: Expr, of: number): Expr | null => (n.kind === "num" && n.value % of === 0 ? null : less(i, n));
 
 interface Side {
   readonly value: Expr;
@@ -275,7 +275,7 @@ export function tiledProduct(p: Product, s: Shape): readonly Stmt[] {
 type Names = [string, string, string, string, string, string, string];
 
 /** The epilogue. Every value before any store: state updated in place reads its old value. */
-class Finish {
+export class Finish {
   readonly long: boolean;
   readonly #results: readonly Buffer[];
   readonly #fours: boolean;
