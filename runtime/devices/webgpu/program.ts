@@ -96,7 +96,7 @@ export class Program implements Executable {
           const got = answer(done, `the results of ${this.#name}`);
           const out: Record<string, HostArray> = {};
           for (const r of reads.outputs) {
-            const bytes = (got.reads[r.read] as Uint8Array).subarray(r.offset);
+            const bytes = got.reads[r.read]?.subarray(r.offset) ?? new Uint8Array(0); // what has no elements is not read
             const layout = layoutOf(r.buffer, now);
             out[r.name] = fromStorage(r.buffer.dtype, gathered(r.buffer.dtype, unpacked(r.buffer.dtype, bytes, reach(layout)), layout));
           }
@@ -247,6 +247,10 @@ export class Program implements Executable {
     const jobs: { buffer: number; offset: number; bytes: number }[] = [];
     const outputs: { readonly name: string; readonly buffer: Buffer; readonly read: number; readonly offset: number }[] = [];
     for (const w of [...wanted].sort((x, y) => x.buffer - y.buffer || x.offset - y.offset)) {
+      if (w.bytes === 0) {
+        outputs.push({ name: w.name, buffer: w.b, read: -1, offset: 0 });
+        continue;
+      }
       const last = jobs.at(-1);
       if (last && last.buffer === w.buffer && w.offset - (last.offset + last.bytes) <= NEAR)
         last.bytes = Math.max(last.bytes, w.offset + w.bytes - last.offset);
