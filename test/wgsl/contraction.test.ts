@@ -7,6 +7,7 @@ import { apply, type Buffer, type Expr, elements, extentVar, local, real } from 
 import type { Axis, Nest } from "../../compiler/lower/nest.js";
 import { guaranteed } from "../../compiler/targets/wgsl/limits.js";
 import { contract, TILES } from "../../compiler/targets/wgsl/recipes/contract.js";
+import { directProduct, isDirect } from "../../compiler/targets/wgsl/recipes/direct.js";
 import { tiledProduct } from "../../compiler/targets/wgsl/recipes/product.js";
 import { type DType, UpTo } from "../../dsl/node.js";
 import type { Primitive } from "../../dsl/primitives.js";
@@ -106,13 +107,22 @@ describe("loop IR", () => {
         const all = [p, w, out, state_];
         const next = stream(t);
         const reference = new Map(all.map((s) => [s, Float64Array.from(values("f32", elements(s), next))]));
-        const memory = new Map([...reference].map(([s, data]) => [s, data.slice()]));
+        const start = new Map([...reference].map(([s, data]) => [s, data.slice()]));
         interpret(plan([nest], all), reference);
-        restartNames();
-        simulate(place({ name: "product", nodes: [], body: tiledProduct(productOf(nest), { y, x, rows, columns, slices, depth }) }), memory);
-        for (const s of all)
-          for (const [i, want] of (reference.get(s) as Float64Array).entries())
-            expect(Math.abs((memory.get(s)?.[i] as number) - want)).toBeLessThan(1e-10);
+        const made = productOf(nest);
+        // The same product also by invocations that share nothing.
+        const makes = [
+          () => tiledProduct(made, { y, x, rows, columns, slices, depth }),
+          () => directProduct(made, { rows, columns, invocations: x }),
+        ];
+        for (const make of makes.slice(0, isDirect(made) && t % 4 < 2 ? 2 : 1)) {
+          const memory = new Map([...start].map(([s, data]) => [s, data.slice()]));
+          restartNames();
+          simulate(place({ name: "product", nodes: [], body: make() }), memory);
+          for (const s of all)
+            for (const [i, want] of (reference.get(s) as Float64Array).entries())
+              expect(Math.abs((memory.get(s)?.[i] as number) - want)).toBeLessThan(1e-10);
+        }
       });
   it("state updated in place by two stores: both see its old value", () => {
     const [m, n, k] = [axis("m", 3), axis("n", 2), axis("k", 4)];
