@@ -266,8 +266,10 @@ describe("top", () => {
     [7, 3],
     [13, 13],
     [40, 2],
+    [2, 5],
+    [0, 3],
   ] as const)
-    it(`the ${k} greatest of ${n}, ties to the lower index`, async () => {
+    it(`the ${k} greatest of ${n}, ties to the lower index; slots left over have −1 and −∞`, async () => {
       const [m, j, s] = [axis("m", 5), axis("j", n), axis("s", k)];
       const x = input("x", "i32", [m, j]);
       const [value, index, chosen] = [output("value", "f32", [m, s]), output("index", "i32", [m, s]), output("chosen", "bool", [m, j])];

@@ -161,7 +161,8 @@ class Evaluation {
           const k = this.size(n.slot.extent);
           for (let s = 0; s < k; s++) {
             this.vars.set(n.slot.v, s);
-            this.bind(["value", "index"], [values[order[s] as number] as number, order[s] as number]);
+            const index = order[s] ?? -1;
+            this.bind(["value", "index"], [values[index] ?? Number.NEGATIVE_INFINITY, index]);
             this.store(n.stores);
           }
           if (n.chosen)

@@ -346,7 +346,7 @@ export class NestLowering {
       const found = w.convert(w.write(load(at, [...rowsAt, variable(slot.v)])), "int").text;
       const zero = w.int("0");
       const index = w.int(`${found} < 0 ? ${zero} : ${found}`);
-      w.define("l:index", { type: "int", text: index });
+      w.define("l:index", { type: "int", text: found });
       let value = "";
       w.block(() => {
         w.define(`v:${over.v}`, { type: "int", text: index });
