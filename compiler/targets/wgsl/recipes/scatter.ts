@@ -1,7 +1,8 @@
 // Scatters: into[target = index] += value, in the order of `over`, so that bits are the same at every run: each invocation owns
 // its part of the result, and there is nothing atomic. Indices are staged in workgroup memory, a chunk at a time, and every
 // invocation walks them all. Neighbouring invocations own neighbouring rows, of a block of targets, which all of them
-// find in the chunk at once; or, where there are few rows, each owns a target and keeps its sum in a register.
+// find in the chunk at once; or, where there are few rows, each owns a target and keeps its sum in a register. On a processor
+// indices are read where they are, without barriers, by as few as keep it busy.
 import { allocS, ifS, letS, loop, type Stmt, setS, storeS, tile, varS } from "../../../loop/ir.js";
 import { bestVector, count, freshName, maxCount, type Span, spanOf, unflatten } from "../../../loop/spans.js";
 import { add, asReal, imin, less, namesOf, rename, sub } from "../../../loop/terms.js";
@@ -19,10 +20,11 @@ const ROWS = 32;
 const WIDTH = 64;
 /** Workgroups among which targets are divided where rows are few. */
 const GROUPS = 128;
+const PROCESSOR_GROUPS = 8;
 
 export function scatter(nest: Scatter, limits: WgslLimits): readonly Stmt[] {
   const rows = nest.rows.map(spanOf);
-  return maxCount(rows) >= ROWS ? byRows(nest, rows, limits) : byTargets(nest, rows, limits);
+  return maxCount(rows) >= ROWS || limits.processor ? byRows(nest, rows, limits) : byTargets(nest, rows, limits);
 }
 
 /** For each index of `over`, in order: `use` with the index there and statements that name the indices of `over`. */
@@ -51,7 +53,7 @@ function byRows(nest: Scatter, rows: readonly Span[], limits: WgslLimits): reado
   const order = along ? [...rows.filter((r) => r !== along), along] : rows;
   const width = Math.min(WIDTH, invocationsOf(limits), powerUpTo(maxCount(rows)));
   const n = count(order);
-  const blocks = Math.max(1, Math.ceil(GROUPS / Math.ceil(maxCount(rows) / width)));
+  const blocks = Math.max(1, Math.ceil((limits.processor ? PROCESSOR_GROUPS : GROUPS) / Math.ceil(maxCount(rows) / width)));
   const size = Math.max(1, Math.ceil(target.max / blocks));
   const [group, first, own, row, place] = ["rows", "targets", "own", "row", "place"].map(freshName) as [string, string, string, string, string];
   const end = imin(target.extent, add(variable(first), int(size)));
@@ -61,10 +63,10 @@ function byRows(nest: Scatter, rows: readonly Span[], limits: WgslLimits): reado
   const cleared = nest.onto ? [] : when([loop(target.v, variable(first), end, [storeS(buffer, index, asReal(int(0)))])]);
   const update = [storeS(buffer, at, apply("add", "real", load(buffer, at), asReal(nest.value)))];
   const here = apply("and", "bool", apply("le", "bool", variable(first), variable(place)), less(variable(place), end));
-  const apart = rows.some((r) => namesOf(nest.index).has(r.v));
+  const apart = limits.processor || rows.some((r) => namesOf(nest.index).has(r.v));
   const walk = (): { readonly memory: readonly Stmt[]; readonly body: readonly Stmt[] } => {
     if (apart) {
-      // Each row has its own indices: nothing to stage.
+      // Nothing to stage: each row has its own indices, or memory of the workgroup is memory as any other.
       const e = freshName("e");
       const names = unflatten(over, variable(e));
       return { memory: [], body: when([loop(e, int(0), count(over), [...names, letS(place, nest.index), ifS(here, update)])]) };
