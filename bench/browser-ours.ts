@@ -45,7 +45,7 @@ interface Given {
 }
 /** `run` gives { out, dq, dk, dv } where `read` is true. The results stay on the device, as state; the operands are written at
  *  each run, which no peer does: of parameters alone everything would be computed once. */
-export async function attention({ head, time, dim, ...given }: Given) {
+export async function attention({ head, time, dim, ...data }: Given) {
   const session = await opened();
   const q = input({ query: time, head, dim });
   const k = input({ key: time, head, dim });
@@ -75,7 +75,7 @@ export async function attention({ head, time, dim, ...given }: Given) {
   });
   return {
     async run(read: boolean): Promise<Readonly<Record<string, ArrayLike<number>>>> {
-      await program.run(given);
+      await program.run({ q: data.q, k: data.k, v: data.v, g: data.g });
       if (!read) return {};
       return Object.fromEntries(await Promise.all(names.map(async (name) => [name, await session.read(leafOf(params[name]).name)] as const)));
     },

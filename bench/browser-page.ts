@@ -10,6 +10,8 @@ import { ROOT } from "./peers.js";
 
 const BROWSERS = ["chromium", "chromium-browser", "google-chrome"].map((name) => `/usr/bin/${name}`);
 /** SwiftShader, a Vulkan driver that computes on the processor, is part of Chromium; pages get it only if that is asked for. */
+/** A processor that others use too may need longer for a dispatch than the watchdog grants a GPU. */
+const PATIENT = ["--disable-gpu-watchdog"];
 const FLAGS = {
   software: ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"],
   system: ["--enable-unsafe-webgpu", "--enable-features=Vulkan"],
@@ -96,7 +98,7 @@ export class Pages {
       response.writeHead(found ? 200 : 404, found ? { "content-type": found.type } : {}).end(found?.bytes);
     });
     await new Promise<void>((resolve) => server.listen(0, "localhost", resolve));
-    const browser = await chromium.launch({ executablePath, headless: true, chromiumSandbox: false, args: FLAGS[o.adapter] });
+    const browser = await chromium.launch({ executablePath, headless: true, chromiumSandbox: false, args: [...PATIENT, ...FLAGS[o.adapter]] });
     try {
       pages.all = new Pages(server, browser, "", o.ours, o.peers);
       using page = await pages.all.page();
