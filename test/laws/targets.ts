@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import { afterAll } from "vitest";
+import { numerics } from "../../compiler/targets/wgsl/limits.js";
 import { compiledBackend } from "../../runtime/backend.js";
 import type { DeviceName, DeviceOptions } from "../../runtime/devices/index.js";
 import { openSession } from "../../runtime/program.js";
@@ -31,14 +32,16 @@ const byDevice = {
   webgpu: {
     // All that the adapter offers: subgroups, 32 KiB of workgroup memory.
     webgpu: { needs: ["dawn", "browser"], emulated: true, open: (o) => openSession("webgpu", { ...o, adapter: "software" }) },
-    // What WebGPU guarantees, and no more.
+    // What WebGPU guarantees, and no more; kernels are those of a GPU, with workgroup memory and barriers.
     "webgpu-chromium": {
       needs: ["browser"],
       emulated: true,
       open: async () => {
         const { createWebgpuOn } = await import("../../runtime/devices/webgpu/index.js");
         const host = await (await page()).gpu({ limits: "default", features: [] });
-        return isLeft(host) ? left(new Error(host.left.message)) : right(new Session(compiledBackend(createWebgpuOn(host.right), 1)));
+        if (isLeft(host)) return left(new Error(host.left.message));
+        const gpu = { ...host.right, info: { ...host.right.info, software: false } };
+        return right(new Session(compiledBackend(createWebgpuOn(gpu), 1)));
       },
     },
   },
@@ -71,6 +74,9 @@ export const targets: readonly TargetName[] = await (async () => {
 })();
 
 export const nightly = process.env.MALLARD_NIGHTLY !== undefined;
+/** What stands for infinity where a target has none; null: it has. */
+export const finiteMask = (target: TargetName): number | null =>
+  target in byDevice.webgpu && !numerics.infinities ? Math.fround(numerics.mask) : null;
 export const emulated = (target: TargetName): boolean => registry[target].emulated;
 /** What a target is tried with: all of these; on an emulated one `few`. */
 export const share = <T>(target: TargetName, all: readonly T[], few: number, test: string): readonly T[] =>
