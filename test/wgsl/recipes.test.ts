@@ -63,7 +63,7 @@ describe("recipes on the simulator", () => {
 
 for (const target of targets.filter((t) => t === "webgpu" || t === "webgpu-chromium"))
   describe(`recipes on ${target}`, () => {
-    for (const c of share(target, cases, target === "webgpu" ? 8 : 2, "recipes"))
+    for (const c of share(target, cases, 4, "recipes"))
       it(c.name, { timeout: 120_000 }, async () => {
         const [[first = []], [second = []]] = [await run([c], target), await run([c], target)];
         expect(show(faultsOf(c, first))).toBe("");
