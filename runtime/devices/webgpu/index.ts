@@ -16,13 +16,17 @@ import { segmentsOf } from "./segments.js";
 import { State } from "./state.js";
 
 export type { GpuHost } from "./host.js";
-export interface WebgpuOptions extends HostRequest {
+export interface KernelOptions {
+  /** Whether kernels are those for a processor, without workgroup memory, or those for a GPU: as the adapter is, unless said. */
+  readonly processor?: boolean | undefined;
+}
+export interface WebgpuOptions extends HostRequest, KernelOptions {
   /** software: one that runs on the processor, slowly, where there is no GPU. */
   readonly adapter?: AdapterChoice | undefined;
 }
 
 /** What kernels are held to on this host. */
-export function limitsOf({ limits, features, subgroups, software }: HostInfo): WgslLimits {
+export function limitsOf({ limits, features, subgroups, software }: HostInfo, o: KernelOptions = {}): WgslLimits {
   return {
     workgroupMemory: limits.maxComputeWorkgroupStorageSize,
     invocations: limits.maxComputeInvocationsPerWorkgroup,
@@ -34,7 +38,7 @@ export function limitsOf({ limits, features, subgroups, software }: HostInfo): W
     dispatch: limits.maxComputeWorkgroupsPerDimension,
     f16: features.includes("shader-f16"),
     subgroups,
-    processor: software,
+    processor: o.processor ?? software,
   };
 }
 
@@ -46,7 +50,10 @@ export class WebgpuDevice implements Device {
   readonly #context: Context;
   #bytes = 0;
   #disposed = false;
-  constructor(readonly host: GpuHost) {
+  constructor(
+    readonly host: GpuHost,
+    readonly options: KernelOptions = {},
+  ) {
     this.#context = {
       host,
       order: new Order(),
@@ -73,7 +80,7 @@ export class WebgpuDevice implements Device {
   }
   async compile(plan: Plan): Promise<Executable> {
     this.#check();
-    const limits = limitsOf(this.host.info);
+    const limits = limitsOf(this.host.info, this.options);
     const made = wgsl(limits).compile(plan);
     if (isLeft(made)) throw cannotHold(made.left.message);
     const segments = segmentsOf(made.right, limits.bufferSize);
@@ -94,12 +101,12 @@ const cannotHold = (reason: string): DeviceError =>
   new DeviceError({ kind: "CannotHold", device: "webgpu", reason, todo: "use a smaller model or batch, another adapter or the native device" });
 
 /** A device on this host, which it destroys in the end. */
-export const createWebgpuOn = (host: GpuHost): WebgpuDevice => new WebgpuDevice(host);
+export const createWebgpuOn = (host: GpuHost, options: KernelOptions = {}): WebgpuDevice => new WebgpuDevice(host, options);
 
 /** Left: there is no adapter (the message says what was tried, and what to do) or it gives no device. */
 export async function createWebgpu(options: WebgpuOptions = {}): Promise<Either<DeviceError, WebgpuDevice>> {
   const found = await findAdapter(options.adapter);
   if (isLeft(found)) return found;
   const host = await openHost(found.right.adapter, options, found.right.from);
-  return isLeft(host) ? left(errorOf(host.left, "a device")) : right(createWebgpuOn(host.right));
+  return isLeft(host) ? left(errorOf(host.left, "a device")) : right(createWebgpuOn(host.right, options));
 }
