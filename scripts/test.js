@@ -1,5 +1,5 @@
 // `npm test`: installs what is missing, builds, and runs lint, type check and the tests; then says what was skipped and
-// why, and ends with one line, `N passed, N failed, N skipped` (lint and type check count as one each). Arguments after
+// why, and ends with one line, `N passed, N failed, N skipped` (lint and each type check count as one). Arguments after
 // `--` go to vitest: `npm test -- trainer` runs the test files whose path contains "trainer", without lint and type
 // check. With MALLARD_REQUIRE=all a skipped test is a failure.
 import { mkdtempSync, rmSync } from "node:fs";
@@ -24,6 +24,7 @@ const check = (name, args) => {
 if (filters.length === 0) {
   check("lint", ["node_modules/@biomejs/biome/bin/biome", "check", "."]);
   check("type check", ["node_modules/typescript/bin/tsc", "-p", "tsconfig.json"]);
+  check("type check of the page", ["node_modules/typescript/bin/tsc", "-p", "examples/browser"]);
 }
 
 say("\n── tests ──");

@@ -93,7 +93,7 @@ export function mallard(): Plugin {
           const ahead: Ahead = { ...written.read, file: shown(root, written.file) };
           const error = use.outside && refused(ahead, use.outside);
           if (error) errors.push(error);
-          else found.push({ use, ahead });
+          else found.push({ use, ahead: kind === "language" ? withoutText(ahead) : ahead });
         }
         const [first] = errors;
         if (first) {
@@ -138,6 +138,14 @@ function refused(a: ReadFunction & { readonly file: string }, todo: (name: strin
   const { at, message, hint } = finding;
   return { kind: "capture", message, hint, file: a.file, ...positionOf(a.text, at, a.line), frame: frameAt(a.text, at, a.line) };
 }
+
+/** The language's own functions are right: of them a bundle has file and line, and not their text and where in it each name stands,
+ *  which are a good part of what a page would load. */
+const withoutText = (a: Ahead): Ahead => ({
+  ...a,
+  text: "",
+  syntax: JSON.parse(JSON.stringify(a.syntax), (key, value: unknown) => (key === "at" || key === "nameAt" ? 0 : value)),
+});
 
 function rewritten(code: string, id: string, found: readonly { readonly use: Use; readonly ahead: Ahead }[]) {
   let name = "__mallard_ahead";

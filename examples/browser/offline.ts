@@ -34,6 +34,6 @@ addEventListener("activate", (e) =>
 );
 addEventListener("fetch", (e) => {
   if (e.request.method !== "GET" || new URL(e.request.url).origin !== location.origin) return;
-  e.respondWith(caches.open(CACHE).then((c) => c.match(e.request, { ignoreSearch: true })).then((kept) => kept ?? fetch(e.request)));
+  e.respondWith(caches.open(CACHE).then((c) => c.match(e.request, { ignoreSearch: true, ignoreVary: true })).then((kept) => kept ?? fetch(e.request)));
 });
 `;

@@ -190,4 +190,4 @@ async function begin(): Promise<void> {
 }
 begin().catch((e: unknown) => complain(e instanceof Error ? e.message : String(e)));
 
-if (import.meta.env.PROD && "serviceWorker" in navigator) void navigator.serviceWorker.register("./offline.js");
+if (import.meta.env.MODE === "production" && "serviceWorker" in navigator) void navigator.serviceWorker.register("./offline.js");

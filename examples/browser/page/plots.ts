@@ -36,7 +36,8 @@ const DELTA: Look = {
   ],
 };
 
-const HEIGHT = 264;
+/** Of a plot without its legend. */
+const HEIGHT = 224;
 class Plot {
   readonly #columns: [number[], ...(number | null)[][]];
   #plot: uPlot;
@@ -47,14 +48,14 @@ class Plot {
   ) {
     this.#columns = [[], ...look.lines.map((): (number | null)[] => [])];
     this.#plot = this.#made();
-    new ResizeObserver(() => this.#plot.setSize({ width: place.clientWidth, height: HEIGHT - this.#legend() })).observe(place);
+    new ResizeObserver(() => {
+      const width = place.clientWidth;
+      if (width > 0 && width !== this.#plot.width) this.#plot.setSize({ width, height: HEIGHT });
+    }).observe(place);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
       this.#plot.destroy();
       this.#plot = this.#made();
     });
-  }
-  #legend(): number {
-    return this.place.querySelector<HTMLElement>(".u-legend")?.offsetHeight ?? 30;
   }
   #made(): uPlot {
     const style = getComputedStyle(document.documentElement);
@@ -76,7 +77,7 @@ class Plot {
     const plot = new uPlot(
       {
         width: this.place.clientWidth || 400,
-        height: HEIGHT - 30,
+        height: HEIGHT,
         scales: {
           x: { time: false, range: (_, least, most) => [Math.min(0, least ?? 0), Math.max(20, most ?? 0)] },
           y: {
