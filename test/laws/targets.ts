@@ -30,9 +30,19 @@ const page = async () => (await import("../chromium/remote.js")).page();
 const byDevice = {
   native: { native: { needs: ["compiler"], emulated: false, open: (o) => openSession("native", o) } },
   webgpu: {
-    // All that the adapter offers: subgroups, 32 KiB of workgroup memory.
-    webgpu: { needs: ["dawn", "browser"], emulated: true, open: (o) => openSession("webgpu", { ...o, adapter: "software" }) },
-    // What WebGPU guarantees, and no more; kernels are those of a GPU, with workgroup memory and barriers.
+    // All that the adapter offers: subgroups, 32 KiB of workgroup memory; kernels are a GPU's.
+    webgpu: {
+      needs: ["dawn", "browser"],
+      emulated: true,
+      open: async () => {
+        const { createWebgpu } = await import("../../runtime/devices/webgpu/index.js");
+        const device = await createWebgpu({ adapter: "software", processor: false });
+        return isLeft(device) ? device : right(new Session(compiledBackend(device.right, 1)));
+      },
+    },
+    // As users have the software adapter: kernels are a processor's, without workgroup memory.
+    "webgpu-processor": { needs: ["dawn", "browser"], emulated: true, open: (o) => openSession("webgpu", { ...o, adapter: "software" }) },
+    // What WebGPU guarantees, and no more; kernels are a GPU's.
     "webgpu-chromium": {
       needs: ["browser"],
       emulated: true,
@@ -40,8 +50,7 @@ const byDevice = {
         const { createWebgpuOn } = await import("../../runtime/devices/webgpu/index.js");
         const host = await (await page()).gpu({ limits: "default", features: [] });
         if (isLeft(host)) return left(new Error(host.left.message));
-        const gpu = { ...host.right, info: { ...host.right.info, software: false } };
-        return right(new Session(compiledBackend(createWebgpuOn(gpu), 1)));
+        return right(new Session(compiledBackend(createWebgpuOn(host.right, { processor: false }), 1)));
       },
     },
   },
@@ -67,13 +76,15 @@ const registry: { readonly [T in TargetName]: Target } = { ...byDevice.native, .
 export const allTargets = Object.keys(registry) as readonly TargetName[];
 const asked = process.env.MALLARD_TARGETS?.split(",");
 /** Those that this machine can run; a line says why not, for the others. */
-export const targets: readonly TargetName[] = await (async () => {
+export const everyTarget: readonly TargetName[] = await (async () => {
   const here: TargetName[] = [];
   for (const t of allTargets) if ((asked?.includes(t) ?? true) && (await needs(...registry[t].needs))) here.push(t);
   return here;
 })();
 
 export const nightly = process.env.MALLARD_NIGHTLY !== undefined;
+/** Without the processor's form of WebGPU's kernels, which by day has the laws of operations, recipes and random programs alone. */
+export const targets = everyTarget.filter((t) => nightly || t !== "webgpu-processor" || asked?.includes(t));
 /** What stands for infinity where a target has none; null: it has. */
 export const finiteMask = (target: TargetName): number | null =>
   target in byDevice.webgpu && !numerics.infinities ? Math.fround(numerics.mask) : null;
