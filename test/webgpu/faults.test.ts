@@ -181,10 +181,12 @@ describe.skipIf(missing)("memory that the GPU has not", () => {
 });
 
 // ── lower limits ─────────────────────────────────────────────────────────────────────────────────────
-/** The session of a device that has less than its host. */
+/** The session of a device that has less than its host, with a GPU's kernels, which need more of it than a processor's. */
 const lowered = (host: GpuHost, limits: Partial<Record<LimitName, number>>): Session => {
   const own = watched(host, () => {});
-  return new Session(compiledBackend(createWebgpuOn({ ...own, info: { ...own.info, limits: { ...own.info.limits, ...limits } } }), 1));
+  return new Session(
+    compiledBackend(createWebgpuOn({ ...own, info: { ...own.info, limits: { ...own.info.limits, ...limits } } }, { processor: false }), 1),
+  );
 };
 function attention(): ProgramSpec {
   const [q, k, v] = ["query", "key", "key"].map((axis, i) => build.leaf("input", "qkv"[i] as string, { [axis]: 40, dim: 16 }, "f32")) as [
