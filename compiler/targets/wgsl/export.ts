@@ -70,10 +70,14 @@ function filesOf(plan: Plan, program: WgslProgram, about: About): readonly File[
     const head = names.flatMap((name) => {
       const nest = nests.get(name);
       const origin = nest ? about.origin(nest) : "";
-      return nest ? [...(origin === "" ? [] : [origin]), ...showNest(nest)] : [name];
+      return nest ? [...(origin === "" ? [] : [origin]), ...showNest(nest)] : [name]; // a part of a nest that was divided
     });
-    const source = (sources.get(pipeline.name) ?? pipeline.source).replace(/^\/\/[^\n]*\n/, "");
-    return { name: `${unique(field(pipeline.name))}.wgsl`, text: `${head.map((l) => `// ${l}`).join("\n")}\n${source.trimEnd()}\n`, pipeline };
+    const source = (sources.get(names[0] ?? "") ?? pipeline.source).replace(/^\/\/[^\n]*\n/, "");
+    return {
+      name: `${unique(field(names[0] ?? pipeline.name))}.wgsl`,
+      text: `${head.map((l) => `// ${l}`).join("\n")}\n${source.trimEnd()}\n`,
+      pipeline,
+    };
   });
 }
 type Dispatch = Extract<WgslStep, { do: "dispatch" }>;
@@ -81,6 +85,7 @@ const dispatchesOf = (steps: readonly WgslStep[]): readonly Dispatch[] => steps.
 
 /** A line of the text that is made, not of this file. */
 const importing = (what: string, from: string): string => `import ${what} from "${from}";`;
+const later = (from: string): string => `import("${from}")`;
 const describe = (b: Buffer): string => (b.axes.length === 0 ? `${b.dtype}, one number` : `${b.dtype} [${shapeOf(b)}]`);
 const listed = (xs: readonly (string | number)[]): string => `[${xs.join(", ")}]`;
 const quoted = (text: string): string => JSON.stringify(text);
@@ -306,7 +311,7 @@ const pageText = (about: About): string => `<!doctype html>
 <script type="module">
   const out = document.querySelector("pre");
   const say = (line) => out.append(line + "\\n");
-  import("./example.js").then(({ example }) => example(say)).catch((e) => say(String(e)));
+  ${later("./example.js")}.then(({ example }) => example(say)).catch((e) => say(String(e)));
 </script>
 </html>
 `;
