@@ -1,11 +1,18 @@
 // Exported kernels in a folder where nothing else is: built with the system's compiler, or run by gpu.js, they give what
 // the library gives, bit by bit.
 import { execFileSync } from "node:child_process";
-import { readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
-import { compile, type DeviceName, dot, formula, grad, input, map, mul, scale, size, softmax, sum, upTo } from "../../index.js";
+import { compile, compileIn, type DeviceName, dot, formula, grad, input, map, mul, Session, scale, size, softmax, sum, upTo } from "../../index.js";
+import { compiledBackend } from "../../runtime/backend.js";
+import { findAdapter } from "../../runtime/devices/webgpu/adapter.js";
+import { createWebgpuOn } from "../../runtime/devices/webgpu/index.js";
+import { openHost } from "../../runtime/devices/webgpu/local.js";
+import { launch } from "../chromium/browser.js";
 import { needs } from "../require.js";
 import { temporary } from "../train/fixtures.js";
 import { project } from "./author.js";
@@ -28,7 +35,7 @@ function drawn(): Arrays {
   return { q: make(2 * query * 8), k: make(2 * key * 8), v: make(2 * key * 5), slope: make(2), d_out: make(2 * query * 5) };
 }
 /** The same variant as in author.ts, with the gradients of Σ out·d_out, by the library. */
-async function expected(device: DeviceName, data: Arrays, extents: typeof MOST): Promise<Arrays> {
+async function expected(on: DeviceName | Session, data: Arrays, extents: typeof MOST): Promise<Arrays> {
   const causal = formula({ q: "query dim", k: "key dim", v: "key value", slope: "" }, ({ q, k, v, slope }) => {
     const logits = scale(dot(q, k, "dim"), size(q, "dim") ** -0.5);
     const s = map({ s: logits, slope }, ({ s, slope }, { query: i, key: j }) => (j <= i ? s - slope * (i - j) : -Infinity));
@@ -44,7 +51,10 @@ async function expected(device: DeviceName, data: Arrays, extents: typeof MOST):
   const out = causal(x);
   const d_out = input({ head: 2, query, value: 5 });
   const gradient = grad(sum(mul(out, d_out), "head", "query", "value"), x);
-  using program = await compile({ ...x, d_out }, { out, gradient }, { device, threads: 2 });
+  using program =
+    typeof on === "string"
+      ? await compile({ ...x, d_out }, { out, gradient }, { device: on, threads: 2 })
+      : await compileIn(on, { ...x, d_out }, { out, gradient }, { seed: 0 });
   const { q, k, v, slope, d_out: weights } = inside(data, extents) as Record<"q" | "k" | "v" | "slope" | "d_out", Float32Array>; // what was drawn
   const found = await program.run({ q, k, v, slope, d_out: weights }, extents);
   return { out: f32(found.out), ...Object.fromEntries(Object.entries(found.gradient).map(([name, a]) => [`gradient.${name}`, f32(a)])) };
@@ -176,11 +186,104 @@ test.runIf(await needs("gpu.js"))("gpu.js: forward and backward, at run-time ext
   await program.close();
 });
 
+describe.runIf(await needs("dawn", "browser"))("WGSL", () => {
+  const EVERY_TYPE = `import { cast, input, map } from "@mallard-lang/mallard";
+const inputs = { b: input({ i: 37 }, "bf16"), h: input({ i: 37 }, "f16"), n: input({ i: 37 }, "i32"), c: input({ i: 37 }, "bool"), f: input({ i: 37 }) };
+const { b, h, n, c, f } = inputs;
+export const types = {
+  inputs,
+  out: { b: cast(map({ b, f }, ({ b, f }) => b + f), "bf16"), h: cast(map({ h, f }, ({ h, f }) => h + f), "f16"), n: map(n, (n) => n + 1), c: map({ c, n }, ({ c, n }) => (n > 0 ? c : !c)) },
+};
+`;
+  /** A device with no more than every adapter has, and of the same adapter a session of the library's. */
+  async function opened() {
+    const found = await findAdapter("software");
+    if (found._tag === "Left") throw found.left;
+    const { adapter, from } = found.right;
+    const host = await openHost(adapter, { limits: "default", features: [] }, from);
+    if (host._tag === "Left") throw new Error(host.left.message);
+    return { device: host.right.device, session: new Session(compiledBackend(createWebgpuOn(host.right, { processor: false }), 1)) };
+  }
+  const load = async (folder: string) => (await import(pathToFileURL(join(folder, "attention.js")).href)).open;
+
+  test("attention at run-time extents, forward and backward, has the library's bits", async () => {
+    using folder = temporary();
+    project(folder.path);
+    const made = await mallard(["kernels", "variants.ts#causal", "--gradient", "--target", "wgsl", "--out", "w", "--inputs", INPUTS], {
+      cwd: folder.path,
+    });
+    expect(made.code, made.stderr).toBe(0);
+    const w = join(folder.path, "w");
+    const files = readdirSync(w);
+    expect(files).toEqual(expect.arrayContaining(["README.md", "attention.js", "example.html", "example.js", "package.json", "support.js"]));
+    const kernels = files.filter((f) => f.endsWith(".wgsl"));
+    expect(readFileSync(join(w, kernels[0] as string), "utf8")).toMatch(/^\/\/ variants\.ts:\d+:\d+/);
+    const open = await load(w);
+    const { device, session } = await opened();
+    using _ = session;
+    const program = await open(device);
+    const data = drawn();
+    for (const extents of [MOST, { query: 3, key: 5 }, { query: 2, key: 0 }]) {
+      const results: Arrays = await program.run(inside(data, extents), extents);
+      expect(results).toEqual(await expected(session, data, extents));
+    }
+    expect(() => program.run(inside(data, MOST), { query: 71, key: 1 })).toThrow("extents.query is 71: a whole number from 0 to 70 is wanted");
+    expect(() => program.run({ ...inside(data, MOST), q: [1] }, MOST)).toThrow('"q" has 1 elements for 1120');
+    program.close();
+  });
+  test("every type comes in and goes out as the library has it; the example runs in Node and in a page", async () => {
+    using folder = temporary();
+    project(folder.path, EVERY_TYPE);
+    const made = await mallard(["kernels", "variants.ts#types", "--target", "wgsl", "--out", "w"], { cwd: folder.path });
+    expect(made.code, made.stderr).toBe(0);
+    const w = join(folder.path, "w");
+    // Ties, subnormals, the greatest, and what is beyond.
+    const values = [0, -0, 1, 1.00390625, 1.01171875, 1.00048828125, 1.00146484375, 65504, 65519, 65520, 1e5, -3e38, 1e-7, 6e-8, 2.98e-8, 1e-40];
+    const reals = Float64Array.from({ length: 37 }, (_, i) => values[i] ?? Math.sin(i) * 10 ** (i - 20));
+    const ints = Int32Array.from({ length: 37 }, (_, i) => (i - 18) * 1_000_003);
+    const data = { b: reals, h: reals, n: ints, c: ints.map((n) => n & 1), f: Float32Array.from(reals, (x) => x / 7) };
+    const source = await import(pathToFileURL(join(folder.path, "variants.ts")).href);
+    const { device, session } = await opened();
+    using _ = session;
+    using program = await compileIn(session, source.types.inputs, source.types.out, { seed: 0 });
+    const want = await program.run(data);
+    const exported = await (await load(w))(device);
+    const bits = (a: Float32Array | Int32Array | Uint8Array) => (a instanceof Float32Array ? new Uint32Array(a.buffer.slice(0)) : a);
+    const got: Readonly<Record<string, Float32Array>> = await exported.run(data);
+    for (const [name, a] of Object.entries(want)) expect([name, bits(got[name] as Float32Array)]).toEqual([name, bits(a as Float32Array)]);
+    exported.close();
+
+    symlinkSync(join(import.meta.dirname, "../../node_modules"), join(w, "node_modules"));
+    const chromium = "/usr/lib/chromium";
+    const env = { ...process.env, LD_LIBRARY_PATH: chromium, VK_ICD_FILENAMES: join(chromium, "vk_swiftshader_icd.json") };
+    expect(execFileSync(process.execPath, ["example.js"], { cwd: w, env, encoding: "utf8" })).toMatch(/ms a run\nb 37 /);
+    const server = createServer((request, response) => {
+      const path = join(w, new URL(request.url ?? "/", "http://localhost").pathname);
+      const type = path.endsWith(".js") ? "text/javascript" : path.endsWith(".html") ? "text/html" : "text/plain";
+      if (existsSync(path)) response.writeHead(200, { "content-type": type }).end(readFileSync(path));
+      else response.writeHead(404).end();
+    });
+    await new Promise<void>((ready) => server.listen(0, "localhost", ready));
+    const browser = await launch({ webgpu: true });
+    try {
+      const page = await browser.newPage();
+      await page.goto(`http://localhost:${(server.address() as AddressInfo).port}/example.html`);
+      await page.waitForFunction(() =>
+        /\nc 37 |Error/.test((globalThis as unknown as { document: { body: { textContent: string } } }).document.body.textContent),
+      );
+      expect(await page.textContent("pre")).toMatch(/^[\d.]+ ms a run\nb 37 .*\nh 37 .*\nn 37 .*\nc 37 /);
+    } finally {
+      await browser.close();
+      server.close();
+    }
+  });
+});
+
 describe("refused", () => {
   test.each([
     [
-      ["--target", "wgsl"],
-      /error: --out writes files for c and gpujs, not yet for wgsl\n {2}→ leave --out out to print the wgsl kernels, or choose another --target\n/,
+      ["--target", "js"],
+      /error: --out writes files for c, gpujs, wgsl, not yet for js\n {2}→ leave --out out to print the js kernels, or choose another --target\n/,
     ],
     [["--name", "2fast"], /Use letters, digits and underscores, starting with a letter/],
   ] as const)("%s", async (args, message) => {
