@@ -19,6 +19,7 @@ import { simulate } from "./simulate.js";
 const adapters: { readonly [name: string]: WgslLimits } = {
   "default limits": guaranteed,
   "a large adapter": { ...guaranteed, workgroupMemory: 32 * 1024, subgroups: { min: 4, max: 32 } },
+  "a processor": { ...guaranteed, workgroupMemory: 32 * 1024, subgroups: { min: 4, max: 4 }, processor: true },
   "a small adapter": { ...guaranteed, workgroupMemory: 6 * 1024, invocations: 64, workgroupSize: [64, 64, 64] },
 };
 const each = Number(process.env.MALLARD_ROUNDS ?? (process.env.MALLARD_NIGHTLY ? 60 : 8));

@@ -2,7 +2,7 @@
 // wait for. Operands are known by what they are, so that one panel serves the product of the scores and the sum that
 // follows (a query is read by Σ_d q·k and by Σ_i dS·q).
 import { fuse, type Span, spanOf } from "../../../../loop/spans.js";
-import { coefficient, namesOf, offset, rename } from "../../../../loop/terms.js";
+import { coefficient, namesOf, offset, rename, termsOf } from "../../../../loop/terms.js";
 import type { TilesNest } from "../../../../loop/tiles/shape.js";
 import { type Expr, local } from "../../../../lower/expr.js";
 import type { Axis, Store, TileFold } from "../../../../lower/nest.js";
@@ -43,6 +43,9 @@ export interface Demand {
   /** Folds whose order matters. */
   readonly chained: readonly TileFold[];
 }
+
+/** Whether a term reads more than indices. */
+export const readsData = (e: Expr): boolean => termsOf([e]).some((t) => t.kind === "load" || t.kind === "local" || t.kind === "random");
 
 export const four = (n: number): number => 4 * Math.ceil(n / 4);
 

@@ -3,7 +3,8 @@
 // in the same order, so that all have the same bits. What nothing waits for (a softmax's sum) each keeps for itself, rescaled
 // alike, until the last tile. Folds whose order matters are run by one invocation a row along all lanes.
 import { bound, combined, emptyOf } from "../../../../loop/fold.js";
-import { letS, loop, type Stmt, setS, storeS, varS } from "../../../../loop/ir.js";
+import { useS } from "../../../../loop/instructions.js";
+import { allocS, letS, loop, type Stmt, setS, storeS, tile, varS } from "../../../../loop/ir.js";
 import { freshName } from "../../../../loop/spans.js";
 import { namesOf } from "../../../../loop/terms.js";
 import { rescaled } from "../../../../loop/tiles/states.js";
@@ -50,9 +51,9 @@ export class Folds {
         this.#states.set(name, { fold, component, now, was, part: g.private(`${name}_part`, dtype, ey) });
       });
     }
-    for (const f of demand.early)
+    for (const f of g.layout.exchange ? [] : demand.early)
       this.#boards.set(f.bind[0] as string, g.shared(`${f.bind[0]}_board`, dtypeOf(f.monoid.combine[0] as Expr), rows, g.layout.tx));
-    if (demand.late.size > 0) this.#board = g.shared("board", "f32", rows, g.layout.tx);
+    if (demand.late.size > 0 && !g.layout.exchange) this.#board = g.shared("board", "f32", rows, g.layout.tx);
     for (const fold of demand.chained) {
       const memory = (stem: string, ...extents: readonly number[]) =>
         fold.bind.map((b, c) => g.shared(`${b}_${stem}`, dtypeOf(fold.monoid.combine[c] as Expr), ...extents));
@@ -70,7 +71,7 @@ export class Folds {
     return [
       ...(own.length > 0
         ? [
-            g.eachRow((r) =>
+            g.rowByRow((r) =>
               own.flatMap((s) => {
                 const empty = emptyOf(s.fold.monoid)[s.component] as Expr;
                 return [storeS(s.now, [r], empty), ...(s.was ? [storeS(s.was, [r], empty)] : [])];
@@ -126,6 +127,7 @@ export class Folds {
     const [s] = this.#of(fold) as readonly [State];
     const board = this.#boards.get(fold.bind[0] as string);
     if (board) return [storeS(board, [g.row(r), g.x], load(s.part, [r]))];
+    if (!g.demand.late.has(fold)) return [...this.#exchanged(fold, s.part, r), ...this.#updated(s, load(s.part, [r]), r)];
     return [storeS(s.now, [r], this.#next(s, load(s.now, [r]), load(s.part, [r]), r))];
   }
   #next(s: State, before: Expr, part: Expr, r: Expr): Expr {
@@ -136,29 +138,26 @@ export class Folds {
   }
 
   // ── between passes
-  /** Brings the states of the pass's folds up to date, where later ones read them; null: there is nothing to wait for. */
-  update(p: Pass): readonly (readonly Stmt[])[] | null {
+  /** Brings the states of the pass's folds up to date, where later ones read them: each stretch after a barrier. */
+  update(p: Pass): readonly (readonly Stmt[])[] {
     const { g } = this;
     const early = p.folds.filter(({ fold }) => this.#boards.has(fold.bind[0] as string));
     const chained = p.folds.flatMap(({ fold }) => this.#chains.get(fold) ?? []);
-    if (early.length + chained.length === 0) return null;
+    if (early.length + chained.length === 0) return [];
     const rescales = early.flatMap(({ fold }) => (fold.rescale ? [fold.rescale] : []));
     const first: Stmt[] =
       early.length === 0
         ? []
         : [
-            g.eachRow((r) => [
+            g.rowByRow((r) => [
               ...g.rowLets(rescales, r),
               ...early.flatMap(({ fold }) => {
                 const [s] = this.#of(fold) as readonly [State];
-                const [old, all] = [freshName("old"), freshName("all")];
+                const all = freshName("all");
                 const like = fold.monoid.combine[0] as Expr;
-                const before = local(old, like.type);
                 return [
-                  letS(old, load(s.now, [r])),
-                  ...(s.was ? [storeS(s.was, [r], before)] : []),
                   ...this.#together(fold, this.#boards.get(fold.bind[0] as string) as Buffer, r, all),
-                  storeS(s.now, [r], this.#next(s, before, local(all, like.type), r)),
+                  ...this.#updated(s, local(all, like.type), r),
                 ];
               }),
             ]),
@@ -167,7 +166,7 @@ export class Folds {
     return [
       [...first, ...g.divided(g.layout.rows, (row) => chained.flatMap((c) => this.#along(c, row)))],
       [
-        g.eachRow((r) =>
+        g.rowByRow((r) =>
           chained.flatMap((c) =>
             this.#of(c.fold).flatMap((s) => [
               ...(s.was ? [storeS(s.was, [r], load(s.now, [r]))] : []),
@@ -177,6 +176,28 @@ export class Folds {
         ),
       ],
     ];
+  }
+  /** The row's state once all parts of a tile are one. */
+  #updated(s: State, part: Expr, r: Expr): readonly Stmt[] {
+    const old = freshName("old");
+    const before = local(old, part.type);
+    return [letS(old, load(s.now, [r])), ...(s.was ? [storeS(s.was, [r], before)] : []), storeS(s.now, [r], this.#next(s, before, part, r))];
+  }
+  /** Every invocation of the row gets all parts, taken together pair by pair: both of a pair the same bits. */
+  #exchanged(fold: TileFold, part: Buffer, r: Expr): readonly Stmt[] {
+    const { g } = this;
+    const plain = { ...fold.monoid, kind: "general" as const };
+    const out: Stmt[] = [];
+    for (let mask = 1; mask < g.layout.tx; mask *= 2) {
+      const other = tile(freshName("other"), part.dtype, 1);
+      const all = combined(plain, [load(part, [r])], [load(other, [int(0)])])[0] as Expr;
+      const places = [
+        { buffer: part, index: [r] },
+        { buffer: other, index: [int(0)] },
+      ];
+      out.push(allocS(other, "private"), useS("exchange", places, [g.invocation, int(mask)]), storeS(part, [r], all));
+    }
+    return out;
   }
   /** Binds `name` to all invocations' parts of row r, taken together in order. */
   #together(fold: TileFold, board: Buffer, r: Expr, name: string): readonly Stmt[] {
@@ -220,12 +241,12 @@ export class Folds {
     const board = this.#board;
     return [...g.demand.late].flatMap((fold) => {
       const [s] = this.#of(fold) as readonly [State];
-      if (!board) return [];
+      if (!board) return [g.rowByRow((r) => this.#exchanged(fold, s.now, r))];
       return [
         barrier,
-        g.eachRow((r) => [storeS(board, [g.row(r), g.x], load(s.now, [r]))]),
+        g.rowByRow((r) => [storeS(board, [g.row(r), g.x], load(s.now, [r]))]),
         barrier,
-        g.eachRow((r) => {
+        g.rowByRow((r) => {
           const all = freshName("all");
           return [...this.#together(fold, board, r, all), storeS(s.now, [r], local(all, "real"))];
         }),

@@ -26,7 +26,7 @@ export class Group {
   readonly shape: Shape;
   readonly y = variable(freshName("y"));
   readonly x = variable(freshName("x"));
-  readonly part = variable(freshName("part"));
+  readonly part: Expr;
   /** One invocation's own memory, and the workgroup's. */
   readonly own: Stmt[] = [];
   readonly common: Stmt[] = [];
@@ -46,6 +46,7 @@ export class Group {
     readonly layout: Layout,
   ) {
     this.shape = new Shape(given, layout.rows, layout.lanes);
+    this.part = layout.parts === 1 ? int(0) : variable(freshName("part"));
     // Of the nest as its shape has it: the residues of a mask's congruence rename indices.
     this.demand = demandOf(this.shape.nest);
   }
@@ -72,9 +73,19 @@ export class Group {
   }
 
   // ── cells
+  /** For each of the invocation's rows (or lanes), written out: what is indexed by them lies in registers. */
   eachRow(body: (r: Expr) => readonly Stmt[]): Stmt {
     const r = freshName("r");
     return loop(r, int(0), int(this.layout.ey), body(variable(r)), "unroll");
+  }
+  /** The same as a loop: what is long is written once. A driver unrolls what is worth it. */
+  rowByRow(body: (r: Expr) => readonly Stmt[]): Stmt {
+    const r = freshName("r");
+    return loop(r, int(0), int(this.layout.ey), body(variable(r)));
+  }
+  laneByLane(body: (c: Expr) => readonly Stmt[]): Stmt {
+    const c = freshName("c");
+    return loop(c, int(0), int(this.layout.ex), body(variable(c)));
   }
   eachLane(body: (c: Expr) => readonly Stmt[]): Stmt {
     const c = freshName("c");
@@ -82,7 +93,7 @@ export class Group {
   }
   /** Row r of the invocation's in the tile, and lane c. */
   row(r: Expr): Expr {
-    return add(mul(r, int(this.layout.ty)), this.y);
+    return add(mul(this.y, int(this.layout.ey)), r);
   }
   lane(c: Expr): Expr {
     return add(mul(c, int(this.layout.tx)), this.x);
@@ -109,7 +120,9 @@ export class Group {
     if (n < size) return [ifS(less(this.invocation, int(n)), body(this.invocation))];
     const at = letS(i, add(mul(variable(turn), int(size)), this.invocation));
     const inner = body(variable(i));
-    return [loop(turn, int(0), int(Math.ceil(n / size)), [at, ...(n % size === 0 ? inner : [ifS(less(variable(i), int(n)), inner)])], "unroll")];
+    const turns = Math.ceil(n / size);
+    const each = n % size === 0 ? inner : [ifS(less(variable(i), int(n)), inner)];
+    return [loop(turn, int(0), int(turns), [at, ...each], turns > 2 ? "serial" : "unroll")];
   }
 
   // ── names

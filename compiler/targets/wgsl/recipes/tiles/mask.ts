@@ -4,13 +4,12 @@
 // answer is the same for all but not provably so, hence barriers stay outside what it guards.
 import { letS, loop, type Stmt, setS, storeS, varS } from "../../../../loop/ir.js";
 import { freshName } from "../../../../loop/spans.js";
-import { add, sub, termsOf } from "../../../../loop/terms.js";
+import { add, sub } from "../../../../loop/terms.js";
 import { truth } from "../../../../loop/tiles/bounds.js";
 import { apply, type Expr, int, load, local, variable } from "../../../../lower/expr.js";
 import { and, no, or, yes } from "../../../../lower/ints.js";
+import { readsData } from "./demand.js";
 import { barrier, type Group } from "./group.js";
-
-const readsData = (e: Expr): boolean => termsOf([e]).some((t) => t.kind === "load" || t.kind === "local" || t.kind === "random");
 
 /** Whether the present tile may have a pair inside, the same for all invocations; `no`: none ever has. */
 export function mayRun(g: Group): Expr {
@@ -47,7 +46,7 @@ export function tested(g: Group): { readonly statements: readonly Stmt[]; readon
   const [own] = g.sided([mask]) as readonly [Expr];
   const flags = g.shared("inside", "i32", g.size);
   const [mine, run, i] = [freshName("mine"), freshName("run"), freshName("other")];
-  const cells = g.eachRow((r) => {
+  const cells = g.rowByRow((r) => {
     const row = freshName("row");
     return [
       letS(row, g.someRow(g.row(r))),

@@ -33,7 +33,8 @@ export function fill(g: Group, o: Operand, to: Target, from: Expr, end: Expr | n
   const turned = last !== undefined && along(side.v) > along(last.v);
   // Whether a vector of four lies inside the inner index where its first element does: else each is looked at by itself.
   const whole = from.kind === "num" && end === null && length.kind === "num" && length.value === to.depth + from.value;
-  const even = last !== undefined && !turned && length.kind === "num" && length.value % 4 === 0 && to.depth % 4 === 0 && !o.inner.some(odd);
+  const even =
+    last !== undefined && !turned && g.layout.vectors && length.kind === "num" && length.value % 4 === 0 && to.depth % 4 === 0 && !o.inner.some(odd);
   const value = (at: Expr, to: ReadonlyMap<string, Expr> = new Map()) => rename([o.value], new Map([...to, [side.v, add(first, at)]]))[0] as Expr;
   if (even) {
     const quads = to.depth / 4;
@@ -79,10 +80,10 @@ export function fill(g: Group, o: Operand, to: Target, from: Expr, end: Expr | n
 /** Vectors of four may straddle its end. */
 const odd = (s: Span): boolean => s.extent.kind !== "num" || s.extent.value % 4 !== 0;
 
-/** Four neighbours along the inner index, as values of the invocation: `into[…, v] = panel(at, inner + v)`. */
-export function quad(into: Buffer, lead: readonly Expr[], panel: Panel, at: Expr, inner: Expr): Stmt {
+/** Four neighbours (or one) along the inner index, as values of the invocation: `into[…, v] = panel(at, inner + v)`. */
+export function quad(into: Buffer, lead: readonly Expr[], panel: Panel, at: Expr, inner: Expr, some: number): Stmt {
   const v = freshName("v");
-  return loop(v, int(0), int(4), [storeS(into, [...lead, variable(v)], panel(at, add(inner, variable(v))))], "vector");
+  return loop(v, int(0), int(some), [storeS(into, [...lead, variable(v)], panel(at, add(inner, variable(v))))], some === 4 ? "vector" : "unroll");
 }
 export const panelOf =
   (t: Target): Panel =>
