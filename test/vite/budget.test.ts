@@ -29,12 +29,16 @@ test("the language, the compiler and the WGSL target are less than 150 kB, and n
   expect(["__attribute__", "#include", "this.thread.x"].filter((word) => code.includes(word))).toEqual([]);
   expect(kB(loaded(made, "main.mjs"))).toBeLessThan(150);
 });
-test("a page on WebGPU loads neither gpu.js nor what is made for it", async () => {
+test("a page on WebGPU loads neither gpu.js nor what is made for it; nor does one that prints WGSL", async () => {
+  using printer = await bundle({ "main.ts": 'export { kernelsOfProgram, wgslPrinter } from "@mallard-lang/mallard";\n' });
+  expect(Object.keys(printer.files)).toEqual(["main.mjs"]);
+  expect(["__attribute__", "#include", "this.thread.x"].filter((word) => (printer.files["main.mjs"] as string).includes(word))).toEqual([]);
+
   using made = await bundle({ "main.ts": 'export { compile } from "@mallard-lang/mallard";\n' });
   expect(foreign.filter((word) => (made.files["main.mjs"] as string).includes(word))).toEqual([]);
   const page = loaded(made, "main.mjs", /^webgpu/);
   expect(page).toBeGreaterThan(loaded(made, "main.mjs"));
-  expect(kB(page)).toBeLessThan(150);
+  expect(kB(page)).toBeLessThan(165); // the runtime and the device beside them
   expect(kB(loaded(made, "main.mjs", /./))).toBeGreaterThan(kB(page) + 100);
 });
 test("an expression that is only built brings no compiler", async () => {

