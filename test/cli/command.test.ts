@@ -72,6 +72,9 @@ describe("wrong requests say what would be right and end with 2", () => {
     ["kernels", "attention.ts#causal", "--inputs", "q=query"],
     ["kernels", "attention.ts#causal", "--inputs", "qq=query:3"],
     ["kernels", "attention.ts#record", "--inputs", "q=query:3"],
+    ["train", "--adapter", "software"],
+    ["profile", "--adapter", "software"],
+    ["profile", "--scaling", "--device", "webgpu"],
     ["doctor", "--jsn"],
   ];
   test.concurrent.for(wrong.map((args) => [args.join(" "), args] as const))("mallard %s", async ([_, args], { expect }) => {
@@ -110,7 +113,7 @@ describe("--json", () => {
     const ran = await mallard(["doctor", "--json"]);
     const found = JSON.parse(ran.stdout);
     expect(ran.stderr).toBe("");
-    expect(found.devices.map((d: { name: string }) => d.name)).toEqual(["native", "gpujs", "js"]);
+    expect(found.devices.map((d: { name: string }) => d.name)).toEqual(["native", "webgpu", "gpujs", "js"]);
     expect(found.ok).toBe(ran.code === 0);
   });
 });
