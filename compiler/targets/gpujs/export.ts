@@ -8,7 +8,7 @@ import { type About, type ExportedFile, field, numbered, shapeOf } from "../expo
 import type { TargetError } from "../target.js";
 import { gpujs } from "./index.js";
 import { limits } from "./limits.js";
-import { sizeOf } from "./lower.js";
+import { sizeOf } from "./parts.js";
 import { type Address, type GpujsAxis, type GpujsKernel, type GpujsProgram, type HostStep, most, type Size, stridesOf } from "./program.js";
 import { support } from "./support.js";
 

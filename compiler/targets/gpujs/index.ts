@@ -6,7 +6,8 @@ import type { Range } from "../../lower/ranges.js";
 import type { Plan } from "../../plan.js";
 import type { Target, TargetError } from "../target.js";
 import type { GpujsMode } from "./limits.js";
-import { NestLowering, Parts, Refusal, sizeOf } from "./lower.js";
+import { NestLowering, Refusal } from "./lower.js";
+import { Parts, sizeOf } from "./parts.js";
 import type { GpujsProgram, HostStep } from "./program.js";
 
 export { type GpujsMode, gpujsModes, limits, numerics } from "./limits.js";

@@ -2,7 +2,6 @@
 // several of them need (a row's folds, a contraction's sum, the indices a `top` selects) are kernels too, into scratch
 // arrays, so that nothing is folded once for each element of the row it belongs to.
 
-import type { Extent } from "../../../dsl/node.js";
 import { apply, type Buffer, buffer, type Expr, elements, extentVar, int, load, local, maxOf, partsOf, strides, variable } from "../../lower/expr.js";
 import { iadd, imul, linearForm } from "../../lower/ints.js";
 import type { Axis, Monoid, Nest, Stage, Store } from "../../lower/nest.js";
@@ -10,37 +9,11 @@ import type { Bounds, Range } from "../../lower/ranges.js";
 import type { TargetError } from "../target.js";
 import { chunkTotal, fold, loops, prefix, selected } from "./folds.js";
 import { type GpujsMode, limits } from "./limits.js";
-import type { Address, GpujsAxis, GpujsBuffer, GpujsKernel, HostStep, Size } from "./program.js";
+import { axesOf, type Parts, sizeOf } from "./parts.js";
+import type { Address, GpujsAxis, HostStep } from "./program.js";
 import { type Arg, type Packed, type Value, Writer } from "./writer.js";
 
 const sum: Monoid = { names: ["v"], empty: [0], combine: [apply("add", "real", local("x.v", "real"), local("y.v", "real"))], kind: "sum" };
-
-/** Kernels of a plan so far, each text once, and its buffers by number: those of the plan, and what kernels result in. */
-export class Parts {
-  readonly kernels: GpujsKernel[] = [];
-  readonly buffers: GpujsBuffer[] = [];
-  readonly #kernelNumbers = new Map<string, number>();
-  readonly #bufferNumbers = new Map<Buffer, number>();
-  kernel(kernel: GpujsKernel): number {
-    const key = JSON.stringify([kernel.source, kernel.native?.source, kernel.params, kernel.cells]);
-    const known = this.#kernelNumbers.get(key);
-    if (known !== undefined) return known;
-    this.#kernelNumbers.set(key, this.kernels.length);
-    return this.kernels.push(kernel) - 1;
-  }
-  buffer(b: Buffer, role: GpujsBuffer["role"] = b.role): number {
-    const known = this.#bufferNumbers.get(b);
-    if (known !== undefined) return known;
-    this.#bufferNumbers.set(b, this.buffers.length);
-    const data = b.role === "table" && b.data ? Float32Array.from(b.data) : null;
-    return this.buffers.push({ name: b.name, dtype: b.dtype, role, axes: b.axes.map((a) => sizeOf(a.extent)), data }) - 1;
-  }
-}
-export function sizeOf(e: Extent): Size {
-  const v = extentVar(e);
-  return typeof e === "number" || v.kind !== "var" ? maxOf(e) : { upTo: v.name, max: e.max };
-}
-const axesOf = (axes: readonly Axis[]): readonly GpujsAxis[] => axes.map((a) => ({ v: a.v, size: sizeOf(a.extent) }));
 
 /** Thrown inside the target, returned by it. */
 export class Refusal extends Error {
