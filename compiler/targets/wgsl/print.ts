@@ -5,7 +5,7 @@ import { evaluate } from "../../../dsl/primitives.js";
 import { labelWords } from "../../../dsl/random.js";
 import { exprsOf, type For, type Kernel, type Place, type Stmt, statements } from "../../loop/ir.js";
 import { type Interval, interval, namesOf, offset, rename, termsOf } from "../../loop/terms.js";
-import { type Buffer, type Expr, elements, load, local, type Type } from "../../lower/expr.js";
+import { type Buffer, type Expr, elements, load, local, num, type Type } from "../../lower/expr.js";
 import { type Naming, readableBut } from "../naming.js";
 import type { Binding } from "./bindings.js";
 import { type HelperName, withCallees } from "./helpers.js";
@@ -199,10 +199,8 @@ class Printer {
         const given = this.#given.get(e);
         if (given) return given;
         const none = e.type === "real" ? "0.0f" : e.type === "int" ? "0" : "false";
-        // Out of range reads are harmless in WGSL (clamped or 0), so a guard may choose after reading; but for constants,
-        // which it refuses.
-        const at = offset(e.buffer, e.index);
-        if (e.inside && at.kind === "num" && (at.value < 0 || at.value >= elements(e.buffer))) return none;
+        if (outside(e)) return none;
+        // Out of range reads are harmless in WGSL (clamped or 0), so a guard may choose after reading.
         const value = this.#memory.load(e);
         return e.inside ? `select(${none}, ${value}, ${this.#expr(e.inside)})` : value;
       }
@@ -220,7 +218,7 @@ class Printer {
   }
   #call(e: Expr & { kind: "call" }): string {
     const known = constant(e);
-    if (known !== undefined) return typeof known === "number" ? this.#real(known) : String(known);
+    if (known !== undefined) return this.#expr(num(Number(known), e.type));
     const operands = e.prim === "select" ? e.args.slice(1) : e.args;
     // Conditions are ordered as 0 and 1.
     const ordered = e.prim === "lt" || e.prim === "le" || e.prim === "gt" || e.prim === "ge";
@@ -432,10 +430,24 @@ function steering(kernel: Kernel): ReadonlySet<string> {
   return out;
 }
 
-/** The value of a call on numbers alone: WGSL computes such terms while it compiles, and refuses what overflows. */
-function constant(e: Expr & { kind: "call" }): number | boolean | undefined {
-  if (e.type === "int" || e.prim === "idiv" || e.prim === "imod" || !e.args.every((a) => a.kind === "num")) return undefined;
-  const args = e.args.map((a) => (a.kind !== "num" ? 0 : a.type === "bool" ? a.value !== 0 : a.type === "real" ? Math.fround(a.value) : a.value));
-  const value = evaluate(e.prim, args);
-  return typeof value === "number" && e.type === "bool" ? value !== 0 : value;
+/** A guarded load of a constant place outside its memory, which WGSL refuses, or whose guard is known to be false. */
+function outside(e: Expr & { kind: "load" }): boolean {
+  if (!e.inside) return false;
+  const at = constant(offset(e.buffer, e.index));
+  return constant(e.inside) === false || (typeof at === "number" && (at < 0 || at >= elements(e.buffer)));
+}
+/** The value of a term of numbers alone: WGSL computes such terms while it compiles, and refuses what overflows. Terms are no
+ *  higher than loop/place.ts leaves them. */
+function constant(e: Expr): number | boolean | undefined {
+  if (e.kind === "num") return e.type === "bool" ? e.value !== 0 : e.type === "real" ? Math.fround(e.value) : e.value;
+  if (e.kind === "load" && outside(e)) return e.type === "bool" ? false : 0;
+  if (e.kind !== "call") return undefined;
+  const args = e.args.map(constant);
+  if (args.some((a) => a === undefined)) return undefined;
+  const [x, y] = args as [number, number];
+  const value =
+    e.prim === "idiv" ? Math.floor(x / y) : e.prim === "imod" ? x - y * Math.floor(x / y) : evaluate(e.prim, args as readonly (number | boolean)[]);
+  if (e.type === "bool") return value === true || (typeof value === "number" && value !== 0);
+  const number = Number(value);
+  return e.type === "real" ? Math.fround(number) : Math.max(-(2 ** 31), Math.min(2 ** 31 - 1, Math.trunc(number)));
 }
