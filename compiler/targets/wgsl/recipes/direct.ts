@@ -9,7 +9,9 @@ import type { Product } from "../../../loop/product.js";
 import { count, freshName, type Span, unflatten } from "../../../loop/spans.js";
 import { add, asReal, ceilDiv, idiv, imin, imod, less, mul, rename, sub, termsOf } from "../../../loop/terms.js";
 import { apply, type Buffer, type Expr, int, load, real, variable } from "../../../lower/expr.js";
-import { Finish, FOUR, four, inFours, type Layout, layoutsOf, unrolled, within } from "./product.js";
+import { Finish } from "./finish.js";
+import { FOUR, four, inFours, unrolled, within } from "./fours.js";
+import { type Layout, layoutsOf } from "./product.js";
 
 export interface Block {
   /** Sums of an invocation, multiples of four. */

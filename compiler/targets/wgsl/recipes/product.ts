@@ -12,12 +12,13 @@
 // slices are added in order in the end.
 //
 // Bits: an fma chain from 0 along k in each slice. Staged zeros beyond k's end change nothing.
-import { allocS, type For, ifS, letS, loop, type Stmt, storeS, tile } from "../../../loop/ir.js";
+import { allocS, type For, letS, loop, type Stmt, storeS, tile } from "../../../loop/ir.js";
 import type { Product } from "../../../loop/product.js";
 import { affinity, count, freshName, type Span, unflatten } from "../../../loop/spans.js";
-import { add, asReal, idiv, imod, less, linear, mul, offset, rename, termsOf } from "../../../loop/terms.js";
-import { apply, type Buffer, type Expr, int, load, local, real, variable } from "../../../lower/expr.js";
-import type { Store } from "../../../lower/nest.js";
+import { add, asReal, idiv, imod, less, mul, rename, termsOf } from "../../../loop/terms.js";
+import { apply, type Buffer, type Expr, int, load, real, variable } from "../../../lower/expr.js";
+import { Finish } from "./finish.js";
+import { FOUR, four, inFours, unrolled, when, within } from "./fours.js";
 import { barrier } from "./lanes.js";
 
 export interface Shape {
@@ -32,10 +33,9 @@ export interface Shape {
   readonly depth: number;
 }
 export type Layout = "wide" | "deep";
-export const FOUR = 4;
 /** Words between rows of a deep panel, beside its own. */
 const PAD = 4;
-/** Terms of an element or an epilogue that is written out for each. */
+/** Terms of an element that is written out for each. */
 const SHORT = 12;
 
 const layoutOf = (value: Expr, across: readonly Span[], k: readonly Span[]): Layout => {
@@ -55,43 +55,7 @@ export function memoryOf(s: Shape, l: { readonly a: Layout; readonly b: Layout }
   return 4 * (panelWords(l.a, m, s.depth * s.slices) + panelWords(l.b, n, s.depth * s.slices) + sums);
 }
 
-/** Do four neighbours along the last of these spans, the first a multiple of four, lie side by side at a multiple of four? */
-export function inFours(b: Buffer, index: readonly Expr[], along: readonly Span[]): boolean {
-  const last = along.at(-1);
-  if (last?.extent.kind !== "num" || last.extent.value % FOUR !== 0) return false;
-  const { of, constant } = linear(offset(b, index));
-  if (constant % FOUR !== 0) return false;
-  let one = false;
-  for (const [atom, c] of of) {
-    if (atom.kind !== "var") return false;
-    if (atom.name === last.v) one = c === 1;
-    else if (c % FOUR !== 0) return false;
-  }
-  return one;
-}
-export const unrolled = (n: number, body: (i: Expr) => readonly Stmt[]): Stmt => {
-  const i = freshName("i");
-  return loop(i, int(0), int(n), body(variable(i)), "unroll");
-};
 const repeated = (n: number, body: (i: Expr) => readonly Stmt[]): Stmt => ({ ...(unrolled(n, body) as For), bind: "serial" });
-export const four = (body: (lane: Expr) => readonly Stmt[]): Stmt => {
-  const lane = freshName("lane");
-  return loop(lane, int(0), int(FOUR), body(variable(lane)), "vector");
-};
-const when = (conditions: readonly (Expr | null)[], then: readonly Stmt[], otherwise: readonly Stmt[] = []): readonly Stmt[] => {
-  const all = conditions.filter((c) => c !== null);
-  return all.length === 0
-    ? then
-    : [
-        ifS(
-          all.reduce((x, y) => apply("and", "bool", x, y)),
-          then,
-          otherwise,
-        ),
-      ];
-};
-/** i < n, null where `of` at a time never pass the end. */
-export const within = (i: Expr, n: Expr, of: number): Expr | null => (n.kind === "num" && n.value % of === 0 ? null : less(i, n));
 
 interface Side {
   readonly value: Expr;
@@ -273,54 +237,3 @@ export function tiledProduct(p: Product, s: Shape): readonly Stmt[] {
   return [loop(item, int(0), B, [loop(row0, int(0), M, [columns], "workgroup", tileM)], "workgroup")];
 }
 type Names = [string, string, string, string, string, string, string];
-
-/** The epilogue. Every value before any store: state updated in place reads its old value. */
-export class Finish {
-  readonly long: boolean;
-  readonly #results: readonly Buffer[];
-  readonly #fours: boolean;
-  constructor(
-    readonly p: Product,
-    readonly M: Expr,
-    readonly N: Expr,
-  ) {
-    this.#fours = p.stores.every((s) => s.value.type === "real" && inFours(s.buffer, s.index, p.n));
-    this.#results = p.stores.map(() => tile(freshName("result"), "f32", FOUR));
-    this.long = p.m.length > 1 || p.n.length > 1 || termsOf(p.stores.flatMap((s) => [s.value, ...s.index])).length > SHORT;
-  }
-  /** Stands before the cells. */
-  get memory(): readonly Stmt[] {
-    return this.#fours ? this.#results.map((r) => allocS(r, "private")) : [];
-  }
-  /** At (row, column) of the result. */
-  one(row: Expr, column: Expr, tileM: number, tileN: number, sum: Expr): readonly Stmt[] {
-    const inside = [within(row, this.M, tileM), within(column, this.N, tileN)];
-    return when(inside, [...unflatten(this.p.m, row), ...unflatten(this.p.n, column), ...this.#stores(this.p.stores, sum)]);
-  }
-  /** At (row, column … column + 3), column a multiple of four. */
-  four(row: Expr, column: Expr, tileM: number, tileN: number, sum: (lane: Expr) => Expr): readonly Stmt[] {
-    const { n, m, stores } = this.p;
-    if (!this.#fours) return [unrolled(FOUR, (v) => this.one(row, add(column, v), tileM, tileN, sum(v)))];
-    const last = (n.at(-1) as Span).v;
-    const to = (v: Expr) => new Map([[last, add(variable(last), v)]]);
-    const inside = [within(row, this.M, tileM), within(column, this.N, tileN)];
-    return when(inside, [
-      ...unflatten(m, row),
-      ...unflatten(n, column),
-      unrolled(FOUR, (v) => {
-        const sumHere = freshName("sum");
-        const here = new Map([...to(v), ["sum", local(sumHere, "real")] as const]);
-        return [letS(sumHere, sum(v)), ...stores.map((s, i) => storeS(this.#results[i] as Buffer, [v], rename([s.value], here)[0] as Expr))];
-      }),
-      ...stores.map((s, i) => four((v) => [storeS(s.buffer, rename(s.index, to(v)), load(this.#results[i] as Buffer, [v]))])),
-    ]);
-  }
-  #stores(stores: readonly Store[], sum: Expr): readonly Stmt[] {
-    const names = stores.map(() => freshName("value"));
-    return [
-      letS("sum", sum),
-      ...stores.map((s, i) => letS(names[i] as string, s.value)),
-      ...stores.map((s, i) => storeS(s.buffer, s.index, local(names[i] as string, s.value.type))),
-    ];
-  }
-}
