@@ -49,16 +49,19 @@ export function kindOf(file: string): "author's" | "language" | "machinery" {
   return inside.startsWith("dsl/") ? "language" : "author's";
 }
 
-/** Files that need Node, and what stands for them in a browser: package.json has the same, under "exports" and "browser". */
+/** Files that need Node, or that a page has no use for, and what stands for them in a browser: package.json has the same, under "exports" and "browser". */
 const twins: ReadonlyMap<string, string> = new Map([
   ["index", "browser"],
   ["trainer", "trainer.browser"],
   ["compiler/capture/source", "compiler/capture/source.browser"],
+  ["compiler/graph/verify", "compiler/graph/verify.browser"],
+  ["compiler/loop/verify", "compiler/loop/verify.browser"],
+  ["compiler/lower/verify", "compiler/lower/verify.browser"],
   ["runtime/devices/native/index", "runtime/devices/native/absent"],
   ["runtime/devices/webgpu/adapter", "runtime/devices/webgpu/adapter.browser"],
 ]);
 /** Can an import of this specifier mean one of them? */
-export const mayHaveTwin = /^(?:\.|\/|[A-Za-z]:).*\/(?:source|index|trainer|adapter)\.[jt]s$/;
+export const mayHaveTwin = /^(?:\.|\/|[A-Za-z]:).*\/(?:source|verify|index|trainer|adapter)\.[jt]s$/;
 export function browserTwin(file: string): string | null {
   const home = homeOf(file);
   if (home === null) return null;
