@@ -1,6 +1,6 @@
 // Printed WGSL, run by SwiftShader, beside the f64 interpreter: every nest form over random shapes (extents 0, 1, primes, tile ± 1,
 // run-time extents below their maximum) and all storage formats, packed ones in whole words and by halves; twice, with the
-// same bits.
+// same bits. The kernels are those for a GPU.
 import { isLeft } from "fp-ts/lib/Either.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Nest } from "../../compiler/lower/nest.js";
@@ -35,7 +35,7 @@ class Formats extends Generator {
 describe.skipIf(!(await needs("dawn", "browser")))(`random nests of seed ${seed} on the software adapter`, () => {
   let device: WebgpuDevice;
   beforeAll(async () => {
-    const made = await createWebgpu({ adapter: "software" });
+    const made = await createWebgpu({ adapter: "software", processor: false });
     if (isLeft(made)) throw made.left;
     device = made.right;
   });

@@ -133,6 +133,16 @@ describe("memory", () => {
       expect(await halves.problems(native)).toEqual([]);
     }
   });
+  it("what is rounded to 16 bits after one operation on such numbers is computed in 16 bits, where the adapter has them", async () => {
+    const n = axis("n", 64);
+    const [x, z, y] = [input("x", "f16", [n]), input("z", "f16", [n]), output("y", "f16", [n])];
+    const rounded = r("toF16", r("mul", at(x, n), r("toF16", r("add", at(z, n), at(x, n)))));
+    const nest = map("halves", [n], [into(y, [n], r("add", rounded, real(1)))]);
+    const native = compiled([nest], [x, z, y], { ...guaranteed, f16: true });
+    expect(native.kernels[0]?.source).toMatch(/f32\(\(f16\(\w+\) \* \(z\[[^\]]*\] \+ f16\(\w+\)\)\)\)/);
+    expect(await halves.problems(native)).toEqual([]);
+    expect(await dawn.problems(compiled([nest], [x, z, y]))).toEqual([]);
+  });
   it("what WGSL cannot count in 32 bits, or an adapter cannot bind, is refused", () => {
     const [i, j] = [axis("i", 1 << 16), axis("j", 1 << 16)];
     const [x, y] = [input("x", "f32", [i, j]), output("y", "f32", [i])];

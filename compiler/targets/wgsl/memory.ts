@@ -139,6 +139,11 @@ export class Memory {
     const read = held.packed === "bf16" ? "m_bf16_at" : held.packed === "f16" ? "m_f16_at" : "m_bool_at";
     return `${this.text.helper(read)}(${value}, ${this.text.expr(at)})`;
   }
+  /** An element of memory that holds 16-bit floats by themselves, as one. */
+  half(e: Load): string | undefined {
+    const bound = this.#bound.get(e.buffer);
+    return bound?.element === "f16" && !e.inside ? `${bound.name}[${this.#index(e.buffer, bound, offset(e.buffer, e.index))}]` : undefined;
+  }
   /** The type in which a store takes its value. */
   takes(b: Buffer): Type {
     return b.dtype === "i32" ? "int" : b.dtype === "bool" ? "bool" : "real";

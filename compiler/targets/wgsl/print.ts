@@ -63,6 +63,9 @@ class Printer {
   readonly #told: string[] = [];
   #toldBytes = 0;
   #subgroups = false;
+  #halves = false;
+  /** Names of numbers that 16 bits hold. */
+  readonly #roundedNames = new Set<string>();
   /** Names that decide which barriers are reached. */
   readonly #steering: ReadonlySet<string>;
   readonly #outside: ReadonlySet<string>;
@@ -123,7 +126,8 @@ class Printer {
             `@group(0) @binding(${this.bindings.length}) var<uniform> ints: Ints;`,
           ]
         : [];
-    const features = [...memory.features, ...(this.#subgroups ? (["subgroups"] as const) : [])];
+    const halves = this.#halves || memory.features.has("shader-f16");
+    const features = [...(halves ? (["shader-f16"] as const) : []), ...(this.#subgroups ? (["subgroups"] as const) : [])];
     const source = [
       ...features.map((f) => `enable ${f === "shader-f16" ? "f16" : "subgroups"};`),
       ...memory.declarations,
@@ -219,6 +223,7 @@ class Printer {
   #call(e: Expr & { kind: "call" }): string {
     const known = constant(e);
     if (known !== undefined) return this.#expr(num(Number(known), e.type));
+    if (e.prim === "toF16" && this.limits.f16) return `f32(${this.#half(e)})`;
     const operands = e.prim === "select" ? e.args.slice(1) : e.args;
     // Conditions are ordered as 0 and 1.
     const ordered = e.prim === "lt" || e.prim === "le" || e.prim === "gt" || e.prim === "ge";
@@ -237,6 +242,27 @@ class Printer {
       if (interval(a, this.#ranges, this.#intervals).lo >= 0) return `(${args[0]} ${e.prim === "idiv" ? "/" : "%"} ${args[1]})`;
     }
     return spelling[e.prim]({ of, math: this.#helper }, ...args);
+  }
+  /** A term rounded to 16 bits, by the adapter's own arithmetic: what is rounded after one operation on such numbers has the
+   *  same bits computed in 16 bits as in 32, since 24 ≥ 2·11 + 2. */
+  #half(e: Expr & { kind: "call" }): string {
+    this.#halves = true;
+    const [x] = e.args as readonly [Expr];
+    const operator = x.kind === "call" ? ({ add: "+", sub: "-", mul: "*" } as Readonly<Record<string, string>>)[x.prim] : undefined;
+    if (x.kind === "call" && operator) {
+      const operands = x.args.map((a) => this.#rounded(a));
+      if (operands.every((o) => o !== undefined)) return `(${operands.join(` ${operator} `)})`;
+    }
+    return this.#rounded(x) ?? `f16(${this.#converted(x, "real")})`;
+  }
+  /** A term that 16 bits hold, in them. */
+  #rounded(e: Expr): string | undefined {
+    if (e.kind === "call" && e.prim === "toF16") return this.#half(e);
+    if (e.kind === "local") return this.#roundedNames.has(e.name) ? `f16(${this.naming(e.name)})` : undefined;
+    return e.kind === "load" ? this.#memory.half(e) : undefined;
+  }
+  #remember(name: string, value: Expr): void {
+    if (this.limits.f16 && value.type === "real" && this.#rounded(value) !== undefined) this.#roundedNames.add(name);
   }
   #real(value: number): string {
     if (Number.isNaN(value)) return `${this.#helper("m_nan")}()`;
@@ -265,6 +291,7 @@ class Printer {
         const value = s.s === "let" && this.#steering.has(s.name) ? this.#alike(s.value) : this.#expr(s.value);
         this.#line(`${s.s} ${this.naming(s.name)}: ${wgslType[s.value.type]} = ${value};`);
         this.#define(s);
+        if (s.s === "let") this.#remember(s.name, s.value);
         break;
       }
       case "set":
@@ -388,6 +415,7 @@ class Printer {
             const value = turn(t.value, i);
             const name = `${t.name}_turn${i}`;
             this.#line(`let ${this.naming(name)}: ${wgslType[value.type]} = ${this.#expr(value)};`);
+            this.#remember(name, value);
             known.set(t.name, local(name, value.type));
           }
         if (t.s !== "store") continue;
