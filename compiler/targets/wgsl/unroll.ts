@@ -10,8 +10,6 @@ import { decidedBy, isComparison } from "../../lower/ints.js";
 /** Turns of a loop that are written out, and of all loops in one another. */
 const MOST_TURNS = 16;
 const MOST_COPIES = 256;
-/** Of loops that nobody asked to have written out: compilers of shaders take long for long functions, and unroll what is worth it. */
-const MOST_STATEMENTS = 32;
 
 export function unrolled(kernel: Kernel): Kernel {
   const own = new Set(statements(kernel.body).flatMap((s) => (s.s === "alloc" && s.space === "private" ? [s.buffer] : [])));
@@ -70,7 +68,7 @@ export function turnsOf(s: Pick<For, "from" | "to" | "step">): number | undefine
 function worthwhile(s: For, turns: number, copies: number, own: ReadonlySet<Buffer>): boolean {
   if (turns === 1) return true;
   if (turns > MOST_TURNS || turns * copies > MOST_COPIES || s.bind === "vector") return false;
-  return s.bind === "unroll" || (turns * copies <= MOST_COPIES / 4 && turns * statements(s.body).length <= MOST_STATEMENTS && indexes(s, own));
+  return s.bind === "unroll" || (turns * copies <= MOST_COPIES / 4 && indexes(s, own));
 }
 function indexes(s: For, own: ReadonlySet<Buffer>): boolean {
   const by = (b: Buffer, index: readonly Expr[]) => own.has(b) && namesOf(...index).has(s.v);
