@@ -22,7 +22,7 @@ const adapters: { readonly [name: string]: WgslLimits } = {
   "a processor": { ...guaranteed, workgroupMemory: 32 * 1024, subgroups: { min: 4, max: 4 }, processor: true },
   "a small adapter": { ...guaranteed, workgroupMemory: 6 * 1024, invocations: 64, workgroupSize: [64, 64, 64] },
 };
-const each = Number(process.env.MALLARD_ROUNDS ?? (process.env.MALLARD_NIGHTLY ? 60 : 8));
+const each = Number(process.env.MALLARD_ROUNDS ?? (process.env.MALLARD_NIGHTLY ? 60 : 5));
 
 function check(seedHere: number, limits: WgslLimits): void {
   const rng = source(seedHere);

@@ -79,7 +79,6 @@ export function layoutOf(d: Demand, limits: WgslLimits): Layout | undefined {
           if (inPlace && !d.dots.some((x) => x.inPlace)) continue;
           const parts = partsOf(d, tx, ey);
           const layout: Layout = { ty, tx, ey, ex, rows, lanes, staging, inPlace, depth, parts, vectors, exchange: tx <= subgroup };
-          const F = (globalThis as any).__force;
           const { bytes, cost, registers } = costOf(d, layout, rowMax, overMax);
           if (bytes > limits.workgroupMemory) continue;
           // Processors have few registers, and memory near by.
