@@ -173,6 +173,8 @@ describe.skipIf(!(await needs("browser", "gpu.js")))("the page", () => {
       await picture(page, "page-webgpu.png");
       // It goes on, and is asked to end while it trains.
       await page.fill("[name=steps]", "100000");
+      await page.locator("[name=steps]").blur();
+      expect(await page.locator("#tile-step").textContent()).toBe(String(STEPS));
       await page.click("#train");
       await page.waitForFunction((n) => Number(document.getElementById("tile-step")?.textContent) > n, STEPS, { timeout: PATIENCE });
       await page.click("#train");

