@@ -193,6 +193,39 @@ describe("kernels", () => {
     const made = gpujs("webasm").compile(p);
     expect(Either.isRight(made) && made.right.kernels.length).toBe(1);
   });
+  it("of whatever sizes share a few WebAssembly memories, of which a page in Chromium has about a hundred", async () => {
+    const engine = (globalThis as unknown as { readonly WebAssembly: { Memory: new (d: object) => object } }).WebAssembly; // Node's types have none
+    const { Memory } = engine;
+    let made = 0;
+    class Counted extends Memory {
+      constructor(d: object) {
+        super(d);
+        made++;
+      }
+    }
+    engine.Memory = Counted;
+    try {
+      using d = await device("webasm");
+      using s = await d.alloc([]);
+      const sizes = Array.from({ length: 30 }, (_, k) => 1 + k * 997);
+      const programs = [];
+      for (const n of sizes) {
+        const m = axis("m", n);
+        const [x, y] = [input("x", "f32", [m]), output("y", "f32", [m])];
+        programs.push(await d.compile(plan([map(`add${n}`, [m], into(y, [m], r("add", at(x, m), real(n))))], [x, y])));
+      }
+      for (const turn of [1, 2])
+        for (const [k, p] of programs.entries()) {
+          const n = sizes[k] as number;
+          const { y } = await p.run(s, { x: new Float32Array(n).fill(turn) }, new Map());
+          expect(y?.every((v) => v === turn + n)).toBe(true);
+        }
+      expect(made).toBeLessThan(9);
+      expect(engine.Memory).toBe(Counted);
+    } finally {
+      engine.Memory = Memory;
+    }
+  });
   it("read as one assignment a value", () => {
     const [m, k] = [axis("m", 2), axis("k", 3)];
     const [x, y] = [input("x", "f32", [m, k]), output("y", "f32", [m])];

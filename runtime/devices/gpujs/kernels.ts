@@ -8,6 +8,7 @@ import { shapeOf, shiftOf } from "../../../compiler/targets/gpujs/glsl/texture.j
 import { limits } from "../../../compiler/targets/gpujs/limits.js";
 import type { GpujsKernel } from "../../../compiler/targets/gpujs/program.js";
 import type { Gpu, GpuKernel, Texture } from "./load.js";
+import { withSharedMemories } from "./memories.js";
 import { type Resident, Values } from "./values.js";
 
 /** gpu.js takes no empty arrays; nothing reads this one. */
@@ -41,7 +42,7 @@ export class HostKernels implements Kernels {
       loopMaxIterations: limits.loopMaxIterations,
     });
     for (const f of k.functions) kernel.addFunction(f.source, { argumentTypes: f.argumentTypes, returnType: f.returnType });
-    const first = kernel(...given);
+    const first = withSharedMemories(() => kernel(...given));
     // gpu.js degrades to its cpu mode without a word where webasm cannot take a kernel: that would be a defect of ours.
     const reason = kernel.kernel.fallbackReason;
     if (reason) throw new Error(`gpu.js could not compile kernel ${k.name}: ${reason}`);
