@@ -13,7 +13,7 @@ export interface DeviceOptions {
   /** Measure how kernels are best blocked and divided on this machine before a program is compiled, and use what was found so
    *  before; the results are the same to the bit. native alone. */
   readonly tune?: boolean | TuneOptions | undefined;
-  /** How gpu.js runs: "webasm", "cpu", or, in browsers, "webgl2", the default where it is offered. gpujs alone. */
+  /** How gpu.js runs: "webasm", "cpu", or, in browsers, "webgl2", the default where a GPU computes it. gpujs alone. */
   readonly mode?: GpujsMode | undefined;
   /** Where there is no GPU, "software" is WebGPU on the processor, for tests: SwiftShader, which an installed Chromium has. webgpu alone. */
   readonly adapter?: "software" | undefined;

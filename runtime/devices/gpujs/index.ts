@@ -14,7 +14,7 @@ import { checkIntegers, forEachIn, toUser } from "./memory.js";
 
 export interface GpujsOptions {
   /** webasm: f32 in WebAssembly with SIMD; cpu: plain JavaScript, the same bits; webgl2: on the GPU, in browsers. Unless said,
-   *  webgl2 where it is offered (in a page or worker, to f32), else webasm. */
+   *  webgl2 where a GPU computes it (in a page or worker, to f32), else webasm. */
   readonly mode?: GpujsMode | undefined;
   /** How to get the package, for hosts that bundle it themselves. */
   readonly load?: LoadModule | undefined;

@@ -154,8 +154,29 @@ export class LocalGpujsHost implements GpujsHost {
   }
 }
 
-/** A host in this thread. `mode` left out: webgl2 where it is offered, also where a processor computes it, since WebAssembly has a memory
- *  a kernel in gpu.js and Chromium gives a process about a hundred; else webasm. */
+/** Of the canvas and of WebGL2RenderingContext, which Node's types have not. */
+interface Canvas {
+  getContext(kind: "webgl2", how: { readonly failIfMajorPerformanceCaveat: boolean }): WebGl | null;
+}
+interface WebGl {
+  getExtension(name: "WEBGL_debug_renderer_info"): { readonly UNMASKED_RENDERER_WEBGL: number } | null;
+  getParameter(name: number): unknown;
+}
+const PROCESSORS = /swiftshader|llvmpipe|softpipe|software|basic render/i;
+/** Whether WebGL 2 is computed by a GPU. A processor that stands in for one is slower at it than at WebAssembly. */
+function hasGpu(): boolean {
+  const { document, OffscreenCanvas } = globalThis as unknown as {
+    readonly document?: { createElement(name: "canvas"): Canvas };
+    readonly OffscreenCanvas?: new (width: number, height: number) => Canvas;
+  };
+  const canvas = document ? document.createElement("canvas") : OffscreenCanvas ? new OffscreenCanvas(1, 1) : undefined;
+  const gl = canvas?.getContext("webgl2", { failIfMajorPerformanceCaveat: true });
+  if (!gl) return false;
+  const info = gl.getExtension("WEBGL_debug_renderer_info");
+  return !info || !PROCESSORS.test(String(gl.getParameter(info.UNMASKED_RENDERER_WEBGL)));
+}
+
+/** A host in this thread. `mode` left out: webgl2 where a GPU computes it, else webasm. */
 export async function localHost(
   o: { readonly mode?: GpujsMode | undefined; readonly load?: LoadModule | undefined } = {},
 ): Promise<E.Either<DeviceError, GpujsHost>> {
@@ -175,5 +196,5 @@ export async function localHost(
         todo: 'use mode "webasm"',
       }),
     );
-  return E.right(new LocalGpujsHost(o.mode ?? (offered ? "webgl2" : "webasm"), gpu.right));
+  return E.right(new LocalGpujsHost(o.mode ?? (offered && hasGpu() ? "webgl2" : "webasm"), gpu.right));
 }
