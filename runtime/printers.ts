@@ -3,7 +3,7 @@ import { type Either, map } from "fp-ts/lib/Either.js";
 import { c } from "../compiler/targets/c/program.js";
 import { type GpujsProgram, gpujs } from "../compiler/targets/gpujs/index.js";
 import type { TargetError } from "../compiler/targets/target.js";
-import { type WgslProgram, wgsl } from "../compiler/targets/wgsl/index.js";
+import { lowering, type WgslProgram, wgsl } from "../compiler/targets/wgsl/index.js";
 import type { AnyTensor, Tree } from "../dsl/index.js";
 import { flatten } from "../dsl/tree.js";
 import { type Kernel, kernelsOfProgram, type Printed, type Printer } from "./kernels.js";
@@ -21,7 +21,7 @@ export const gpujsPrinter: Printer = {
 };
 export const wgslPrinter: Printer = {
   name: "wgsl",
-  lowering: { tiles: true, columns: false, align: 256 },
+  lowering,
   print: (plan) => map(({ kernels }: WgslProgram): readonly Kernel[] => kernels)(wgsl().compile(plan)),
 };
 

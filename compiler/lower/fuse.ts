@@ -11,29 +11,45 @@ type MapNest = Extract<Nest, { form: "map" }>;
 export const MOST_STORES = 6;
 
 /** Kernels of one region, in an order in which each reads what earlier ones wrote. One that reads what another has just
- *  written, index by index, takes the value itself. */
-export function fuseMaps(nests: readonly Nest[]): readonly Nest[] {
-  return fuse(nests, (out, nest, io) => {
+ *  written, index by index, takes the value itself. `any`: what they read need not be the same. */
+export function fuseMaps(nests: readonly Nest[], any = false): readonly Nest[] {
+  const fused = fuse(nests, (out, nest, io) => {
     for (let i = out.length - 1; i >= 0; i--) {
       const { nest: other, io: his } = out[i] as Entry;
       const after = meets(his.writes, io.reads);
-      if (mergeable(other, nest) && (after ? takesValues(other, nest) : shares(other, nest))) {
+      if (mergeable(other, nest) && (after ? takesValues(other, nest) : any || shares(other, nest))) {
         return meets(his.writes, io.writes) || meets(his.reads, io.writes) ? undefined : i;
       }
       if (after || meets(his.writes, io.writes) || meets(his.reads, io.writes)) return undefined;
     }
     return undefined;
   });
+  return any ? joinLater(fused) : fused;
+}
+/** A kernel that nobody has waited for by then joins a later one over the same axes. */
+function joinLater(nests: readonly Nest[]): readonly Nest[] {
+  const out: Entry[] = [];
+  for (const nest of [...nests].reverse()) {
+    const io = touched(nest);
+    const joins = (later: Entry): boolean => nest.form === "map" && mergeable(later.nest, nest);
+    const stop = out.findIndex((later) => joins(later) || conflicts(io, later.io));
+    const later = out[stop];
+    if (later && joins(later) && !conflicts(io, later.io)) {
+      const merged = merge(nest as MapNest, later.nest as MapNest, false); // as joins has found
+      out[stop] = { nest: merged, io: touched(merged) };
+    } else out.unshift({ nest, io });
+  }
+  return out.map((x) => x.nest);
 }
 
 /** Updates all read old state, so any two may share a kernel in which each value is read where it is written. */
-export function fuseUpdates(nests: readonly Nest[]): readonly Nest[] {
+export function fuseUpdates(nests: readonly Nest[], any = false): readonly Nest[] {
   return fuse(
     nests,
     (out, nest, io) => {
       const i = out.findIndex(
         ({ nest: other, io: his }) =>
-          mergeable(other, nest) && shares(other, nest) && !meets(his.writes, io.writes) && aligned(merge(other, nest, false)),
+          mergeable(other, nest) && (any || shares(other, nest)) && !meets(his.writes, io.writes) && aligned(merge(other, nest, false)),
       );
       return i < 0 ? undefined : i;
     },

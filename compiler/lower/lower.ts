@@ -61,6 +61,9 @@ export interface LowerOptions {
   readonly tiles: boolean;
   /** Kernels of tiles may gather columns beside their folds (mirror.ts): fewer products, by one thread a batch. Yes unless said. */
   readonly columns?: boolean;
+  /** Starting a kernel costs as much as a small one's work: point-wise kernels over the same axes become one though they share no
+   *  memory. */
+  readonly startsCost?: boolean;
   /** Bytes that places in the arena are multiples of: a power of two, 64 unless said. */
   readonly align?: number;
 }
@@ -186,7 +189,7 @@ class Lowering {
     const nests = updates.map((u) => this.#nests.copy(u.value, { buffer: this.#leaves.get(u.leaf) as Buffer, lead: [] }, `update_${u.leaf.name}`));
     const temporary = (b: Buffer) => this.#buffer(`new_${b.name}`, b.dtype, Object.fromEntries(b.axes.map((a) => [a.name, a.extent])), "temp");
     const kept = (this.p.kept ?? []).map((k) => this.#nests.folded(k.value, this.#leaves.get(k.leaf) as Buffer));
-    for (const nest of foldWhereWritten(orderUpdates(fuseUpdates(nests), temporary), kept)) steps.push({ step: "nest", nest });
+    for (const nest of foldWhereWritten(orderUpdates(fuseUpdates(nests, this.o.startsCost), temporary), kept)) steps.push({ step: "nest", nest });
     const sources = new Set((this.p.kept ?? []).map((k) => this.#leaves.get(k.leaf) as Buffer));
     const soon = early(steps, sources);
     steps.splice(0, steps.length, ...(this.o.tiles ? ontoProducts(soon) : soon));
@@ -359,7 +362,7 @@ class Lowering {
     const out: Step[] = [];
     let run: Nest[] = [];
     const flush = () => {
-      const nests = gathered(fuseRows(finishProducts(fuseMaps(run))));
+      const nests = gathered(fuseRows(finishProducts(fuseMaps(run, this.o.startsCost))));
       for (const nest of this.o.columns === false ? nests : fuseMirrored(nests)) out.push({ step: "nest", nest });
       run = [];
     };

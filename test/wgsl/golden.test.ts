@@ -7,7 +7,7 @@ import { lower } from "../../compiler/lower/lower.js";
 import { storesOf, touched } from "../../compiler/lower/memory.js";
 import { nestsOf } from "../../compiler/lower/turns.js";
 import type { Plan } from "../../compiler/plan.js";
-import { wgsl } from "../../compiler/targets/wgsl/index.js";
+import { lowering, wgsl } from "../../compiler/targets/wgsl/index.js";
 import { nodeOf } from "../../dsl/tensor.js";
 import { crossEntropy, each, input, inputLeaves, mean, type Optimizer } from "../../index.js";
 import { adamw, latentTransformer, muon, quack, transformer } from "../../models/index.js";
@@ -39,7 +39,7 @@ function planOf(kind: keyof typeof decoders, rule: keyof typeof rules): Plan {
   });
   const p = passed({ updates: [], ...programs.step });
   if (isLeft(p)) throw p.left;
-  const plan = lower(p.right.program, { tiles: true, columns: false, align: 256 });
+  const plan = lower(p.right.program, lowering);
   if (isLeft(plan)) throw new Error(plan.left.message);
   return plan.right;
 }

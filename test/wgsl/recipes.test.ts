@@ -5,6 +5,7 @@ import { elements } from "../../compiler/lower/expr.js";
 import { lower } from "../../compiler/lower/lower.js";
 import { nestsOf } from "../../compiler/lower/turns.js";
 import { guaranteed, type WgslLimits } from "../../compiler/targets/wgsl/limits.js";
+import { lowering } from "../../compiler/targets/wgsl/lowering.js";
 import { passed } from "../../runtime/backend.js";
 import { right } from "../graph/harness.js";
 import { faultsOf, reference, run, show } from "../laws/judge.js";
@@ -31,8 +32,7 @@ describe("recipes on the simulator", () => {
     const leaves = [...c.inputs.keys()];
     const inputs = Object.fromEntries(leaves.map((leaf, k) => [`x${k}`, leaf]));
     const outputs = Object.fromEntries(Object.values(c.outputs).map((y, k) => [`y${k}`, y]));
-    const lowered = () =>
-      right(lower(right(passed({ name: "recipes", inputs, outputs, updates: [] })).program, { tiles: true, columns: false, align: 256 }));
+    const lowered = () => right(lower(right(passed({ name: "recipes", inputs, outputs, updates: [] })).program, lowering));
     // Products take long here: each on one adapter, all others on all.
     const own = Object.entries(adapters).filter((_, i) => c.form !== "contract" || i === n % 4);
     for (const [adapter, limits] of own)

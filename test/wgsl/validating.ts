@@ -3,7 +3,7 @@
 import { isLeft } from "fp-ts/lib/Either.js";
 import { elements } from "../../compiler/lower/expr.js";
 import type { Plan } from "../../compiler/plan.js";
-import { guaranteed, type WgslLimits, type WgslProgram, wgsl } from "../../compiler/targets/wgsl/index.js";
+import { guaranteed, lowering, type WgslLimits, type WgslProgram, wgsl } from "../../compiler/targets/wgsl/index.js";
 import { compiledBackend } from "../../runtime/backend.js";
 import type { Device, DeviceState, Executable, HostArray, StateSpec } from "../../runtime/device.js";
 import { Session } from "../../runtime/session.js";
@@ -38,7 +38,7 @@ class State implements DeviceState {
 
 export class ValidatingDevice implements Device {
   readonly name = "native";
-  readonly lowering = { tiles: true, columns: false, align: 256 };
+  readonly lowering = lowering;
   /** What is wrong, by program and adapter. */
   readonly problems: string[] = [];
   readonly programs = undefined;

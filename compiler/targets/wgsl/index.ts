@@ -23,6 +23,7 @@ import { scheduled } from "./recipes/index.js";
 import { unrolled } from "./unroll.js";
 
 export { guaranteed, numerics, type WgslLimits } from "./limits.js";
+export { lowering } from "./lowering.js";
 export * from "./program.js";
 export { storedBytes } from "./storage.js";
 

@@ -2,7 +2,7 @@
 // through a GpuHost, which may be in another process.
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import type { Plan } from "../../../compiler/plan.js";
-import { type WgslLimits, wgsl } from "../../../compiler/targets/wgsl/index.js";
+import { lowering, type WgslLimits, wgsl } from "../../../compiler/targets/wgsl/index.js";
 import type { Device, DeviceState, Executable, StateSpec } from "../../device.js";
 import { DeviceError } from "../../errors.js";
 import { type AdapterChoice, findAdapter } from "./adapter.js";
@@ -44,7 +44,7 @@ export function limitsOf({ limits, features, subgroups, software }: HostInfo, o:
 
 export class WebgpuDevice implements Device {
   readonly name = "webgpu";
-  readonly lowering = { tiles: true, columns: false, align: 256 };
+  readonly lowering = lowering;
   /** While one is computed and another's results travel, a third is encoded. */
   readonly ahead = 3;
   readonly #context: Context;
