@@ -78,8 +78,9 @@ export const spelling: { readonly [P in Primitive | "idiv" | "imod"]: Spelling }
   eq: infix("=="),
   // x ≠ x tests for NaN, which WGSL may assume away: by bits.
   ne: (form, a, b) => (form.of === "real" && a === b ? `((bitcast<u32>(${a}) & 0x7fffffffu) > 0x7f800000u)` : `(${a} != ${b})`),
-  and: infix("&&"),
-  or: infix("||"),
+  // Both sides are pure and cheap, and a branch is neither: SwiftShader takes minutes to compile some hundred branches in a loop.
+  and: infix("&"),
+  or: infix("|"),
   not: (_, a) => `(!${a})`,
   select: (_, c, a, b) => `select(${b}, ${a}, ${c})`,
   toF32: itself,
