@@ -3,11 +3,11 @@
 import { isLeft } from "fp-ts/lib/Either.js";
 import { describe, expect, it } from "vitest";
 import { apply, type Buffer, type Expr, int, load } from "../../compiler/lower/expr.js";
-import { type Primitive, primitives, type Value } from "../../dsl/primitives.js";
 import { createGpujs, type GpujsDevice } from "../../runtime/devices/gpujs/index.js";
 import { page } from "../chromium/remote.js";
 import { needs } from "../require.js";
-import { at, axis, input, into, output, plan, state, stream, v } from "./plans.js";
+import { barOf, expectFunctions } from "./functions.js";
+import { at, axis, input, into, output, plan, state, v } from "./plans.js";
 
 async function device(): Promise<GpujsDevice> {
   const host = await (await page()).gpujs("webgl2");
@@ -16,63 +16,10 @@ async function device(): Promise<GpujsDevice> {
   if (isLeft(made)) throw made.left;
   return made.right;
 }
-/** Half the distance between neighbours of x in f32, at least that of the least normal number. */
-const halfUlp = (x: number) => 2 ** (Math.floor(Math.log2(Math.max(Math.abs(x), 2 ** -126))) - 24);
-
-const next = stream(7);
-const points = Float32Array.from({ length: 600 }, (_, i) => (i < 300 ? (next() - 0.5) * 10 ** (next() * 8 - 4) : (next() - 0.5) * 8));
-const others = (step: number) => points.map((_, i) => points[(i * step + 3) % points.length] as number);
-const columns = [points, others(7), others(11)];
-
-const comparisons: readonly Primitive[] = ["lt", "le", "gt", "ge", "eq", "ne"];
-const apart: readonly Primitive[] = ["and", "or", "not", "select", "toBool", "toReal", "toI32"];
-const functions = (Object.keys(primitives) as Primitive[]).filter((p) => !apart.includes(p));
-const exact: readonly Primitive[] = [
-  "neg",
-  "mod",
-  "min",
-  "max",
-  "abs",
-  "sign",
-  "floor",
-  "ceil",
-  "round",
-  "trunc",
-  "toF32",
-  "toBf16",
-  "toF16",
-  ...comparisons,
-];
-const rounded: readonly Primitive[] = ["add", "sub", "mul", "fma"];
-/** Units in the last place. A power's error grows with its exponent, which is up to 5000 here. */
-const barOf = (p: Primitive): number => (exact.includes(p) ? 0 : rounded.includes(p) ? 0.51 : p === "pow" ? 40 : 3);
-
 describe.skipIf(!(await needs("browser", "gpu.js")))("gpu.js on WebGL 2", () => {
   it("computes functions as accurately as documented, and NaN and infinities where they belong", async () => {
-    const n = axis("n", points.length);
-    const inputs = ["x", "y", "z"].map((name) => input(name, "f32", [n]));
-    const outputs = functions.map((p) => output(`out_${p}`, "f32", [n]));
-    const nests = functions.map((p, k) => {
-      const args = inputs.slice(0, primitives[p].arity).map((b): Expr => at(b, n));
-      const value = apply("toReal", "real", apply(p, comparisons.includes(p) ? "bool" : "real", ...args));
-      return { form: "map" as const, name: p, nodes: [], axes: [n], stores: [into(outputs[k] as Buffer, [n], value)] };
-    });
     using d = await device();
-    using program = await d.compile(plan(nests, [...inputs, ...outputs]));
-    using s = await d.alloc([]);
-    const got = await program.run(s, Object.fromEntries(["x", "y", "z"].map((name, k) => [name, columns[k] as Float32Array])), new Map());
-    for (const p of functions) {
-      const f = primitives[p].value as (...x: Value[]) => Value;
-      for (let i = 0; i < points.length; i++) {
-        const args = columns.slice(0, primitives[p].arity).map((c) => c[i] as number);
-        const want = Number(f(...args));
-        const result = got[`out_${p}`]?.[i] as number;
-        if (!Number.isFinite(Math.fround(want))) expect(result, `${p}(${args})`).toBe(Math.fround(want));
-        // Subnormal numbers are 0.
-        else if (Math.abs(want) < 2 ** -126) expect(Math.abs(result), `${p}(${args})`).toBeLessThan(2 ** -125);
-        else expect(Math.abs(result - want) / (2 * halfUlp(want)), `${p}(${args}): got ${result}, expected ${want}`).toBeLessThanOrEqual(barOf(p));
-      }
-    }
+    await expectFunctions(d, barOf, true);
   });
 
   it("divides integers down, remainders have the divisor's sign or the dividend's", async () => {

@@ -2,7 +2,7 @@
 // GPUDevice (a browser's, or that of the package `webgpu`), an example for Node and one for a page, and a README that tells
 // hosts in other languages what to bind. Kernels, bindings and the order of dispatches are those of the WebGPU device on an
 // adapter that has what every one has, so results have the same bits.
-import { type Either, isLeft, right } from "fp-ts/lib/Either.js";
+import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import type { DType, Extent } from "../../../dsl/node.js";
 import { type Buffer, type Expr, elements, extentVar, strides } from "../../lower/expr.js";
 import type { Blocks, Nest } from "../../lower/nest.js";
@@ -15,6 +15,7 @@ import type { TargetError } from "../target.js";
 import { wgsl } from "./index.js";
 import { guaranteed } from "./limits.js";
 import { type IntSource, type Range, SMALL_STATE, type WgslPipeline, type WgslProgram, type WgslStep } from "./program.js";
+import { type OwnSegment, type Segments, segmentsOf } from "./segments.js";
 import { bytesIn, storageOf } from "./storage.js";
 import { support } from "./support.js";
 
@@ -43,7 +44,11 @@ export function exportWgsl(plan: Plan, about: About): Either<TargetError, readon
     ...Object.entries(plan.outputs).map(argument("output")),
   ];
   const files = filesOf(plan, program.right, about);
-  const launcher = new Launcher(plan, program.right, about, all, files);
+  const segments = segmentsOf(program.right, guaranteed.bufferSize);
+  if (isLeft(segments)) return tooLarge(plan, segments.left);
+  const launcher = new Launcher(plan, program.right, about, all, files, segments.right);
+  const most = Math.max(0, ...launcher.memory.values());
+  if (most > guaranteed.bufferSize) return tooLarge(plan, most);
   return right([
     ...files.map(({ name, text }) => ({ name, text })),
     { name: `${about.name}.js`, text: launcher.text() },
@@ -57,6 +62,15 @@ export function exportWgsl(plan: Plan, about: About): Either<TargetError, readon
     { name: "README.md", text: readmeText(plan, program.right, about, all, files, launcher) },
   ]);
 }
+
+const tooLarge = (plan: Plan, bytes: number): Either<TargetError, never> =>
+  left({
+    kind: "target",
+    target: "wgsl",
+    kernel: plan.name,
+    nodes: [],
+    message: `${bytes} bytes must lie together, and every WebGPU adapter has buffers of ${guaranteed.bufferSize} bytes: export it for smaller axes`,
+  });
 
 /** Nests that differ by names alone share a kernel: it is named by the first, and says the others. */
 function filesOf(plan: Plan, program: WgslProgram, about: About): readonly File[] {
@@ -101,6 +115,8 @@ interface Place {
 class Launcher {
   /** Bytes of each GPU buffer. */
   readonly memory = new Map<string, number>();
+  /** Names of the segments' pieces. */
+  readonly #pieces: string[] = [];
   readonly #places = new Map<Buffer, Place>();
   readonly #byPath = new Map<string, Place>();
   readonly #names = new Map<string, string>();
@@ -111,9 +127,16 @@ class Launcher {
     readonly about: About,
     readonly all: readonly Argument[],
     readonly files: readonly File[],
+    readonly segments: Segments,
   ) {
-    for (const [segment, bytes] of Object.entries(program.sizes)) if (bytes > 0) this.memory.set(segment, bytes);
-    for (const [b, p] of program.places) this.#places.set(b, { memory: p.segment, offset: p.offset, bytes: p.bytes });
+    const pieces = new Map<OwnSegment, number>();
+    for (const { segment, bytes } of segments.pieces) {
+      const n = pieces.get(segment) ?? 0;
+      pieces.set(segment, n + 1);
+      this.#pieces.push(n === 0 ? segment : `${segment}${n}`);
+      this.memory.set(this.#pieces.at(-1) as string, bytes);
+    }
+    for (const [b, p] of program.places) this.#places.set(b, this.#inSegment(p));
     for (const [path, b] of Object.entries(plan.state)) {
       const bytes = bytesIn(b);
       const large = bytes > SMALL_STATE;
@@ -186,8 +209,12 @@ ${arrays(made)}    ]);
     if (!place) throw new Error(`buffer ${b.name} of ${this.plan.name} has no place`); // the compiler's defect
     return place;
   }
+  #inSegment(r: { readonly segment: OwnSegment; readonly offset: number; readonly bytes: number }): Place {
+    const { piece, offset } = this.segments.at(r.segment, r.offset);
+    return { memory: this.#pieces[piece] as string, offset, bytes: r.bytes };
+  }
   rangeOf(r: Range): Place {
-    if (r.segment !== "state") return { memory: r.segment, offset: r.offset, bytes: r.bytes };
+    if (r.segment !== "state") return this.#inSegment(r);
     if (r.path === null) return { memory: "state", offset: 0, bytes: this.memory.get("state") ?? 0 };
     const place = this.#byPath.get(r.path);
     if (!place) throw new Error(`state ${r.path} of ${this.plan.name} has no place`); // the compiler's defect

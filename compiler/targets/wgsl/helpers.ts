@@ -44,15 +44,26 @@ const own: { readonly [N in Exclude<HelperName, MathName>]: Helper } = {
     calls: [],
     source: "fn m_nan() -> f32 {\n  var bits: u32 = 0x7fc00000u;\n  return bitcast<f32>(bits);\n}",
   },
-  // Truncated, as JavaScript's: the quotient is rounded, so that the remainder may be off by one divisor.
+  // Truncated, as JavaScript's, and exact: by subtractions alone, since fma need not be one operation.
   m_mod: {
-    calls: [],
+    calls: ["m_is_nan"],
     source: `fn m_mod(x: f32, y: f32) -> f32 {
-  let a: f32 = abs(x);
-  let d: f32 = abs(y);
-  var r: f32 = fma(-trunc(a / d), d, a);
-  r = select(r, r + d, r < 0.0);
-  r = select(r, r - d, r >= d);
+  let b: f32 = abs(y);
+  var r: f32 = abs(x);
+  if (m_is_nan(x) || m_is_nan(y) || b == 0.0 || r > 3.4e38) {
+    return bitcast<f32>(bitcast<u32>(x) | 0x7fc00000u);
+  }
+  if (r < b) {
+    return x;
+  }
+  var t: f32 = b;
+  for (var i: i32 = 0; i < 300 && t <= r * 0.5; i += 1) {
+    t = t + t;
+  }
+  for (var j: i32 = 0; j < 300 && t >= b; j += 1) {
+    r = select(r, r - t, r >= t);
+    t = t * 0.5;
+  }
   return select(r, -r, x < 0.0);
 }`,
   },

@@ -1,9 +1,11 @@
 // The mathematical functions of the WGSL target. WGSL's own are too weak to train with (sin and cos to 2^-11 absolute,
 // atan to 4096 ulp, tanh to 1e-5), so they are polynomials here: argument reduction by Cody and Waite, then Cephes'
-// minimax polynomials (Moshier, "Methods and Programs for Mathematical Functions", 1989); expm1 and log1p by Kahan's quotient.
+// minimax polynomials (Moshier, "Methods and Programs for Mathematical Functions", 1989); expm1 by Kahan's quotient.
 // Only what a kernel calls is printed with it, callees first.
 export type MathName =
+  | "m_is_nan"
   | "m_exp"
+  | "m_log_rest"
   | "m_log"
   | "m_sincos"
   | "m_sin"
@@ -29,8 +31,13 @@ export type MathName =
   | "m_idiv";
 
 export const functions: Readonly<Record<MathName, { readonly calls: readonly MathName[]; readonly source: string }>> = {
-  m_exp: {
+  // WGSL may take NaN to be absent, and clamps and choices lose it. What is not finite must arrive where training looks for it.
+  m_is_nan: {
     calls: [],
+    source: "fn m_is_nan(x: f32) -> bool {\n  return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;\n}",
+  },
+  m_exp: {
+    calls: ["m_is_nan"],
     source: `fn m_exp(x: f32) -> f32 {
   let c: f32 = clamp(x, -87.0, 88.7);
   let k: f32 = floor(c * 1.44269504 + 0.5);
@@ -43,17 +50,13 @@ export const functions: Readonly<Record<MathName, { readonly calls: readonly Mat
   p = fma(p, r * r, r) + 1.0;
   let h: i32 = i32(k) >> 1u;
   let y: f32 = p * bitcast<f32>((h + 127) << 23u) * bitcast<f32>((i32(k) - h + 127) << 23u);
-  return select(y, 0.0, x < -87.3);
+  return select(select(y, 0.0, x < -87.3), x, m_is_nan(x));
 }`,
   },
-  m_log: {
+  // log(1 + f) = f − f²/2 + f³·p(f) for √½ ≤ 1 + f < √2: f³·p(f).
+  m_log_rest: {
     calls: [],
-    source: `fn m_log(x: f32) -> f32 {
-  let b: i32 = bitcast<i32>(x);
-  let e: i32 = (b - 0x3f3504f3) >> 23u;
-  let f: f32 = bitcast<f32>(b - (e << 23u)) - 1.0;
-  let k: f32 = f32(e);
-  let z: f32 = f * f;
+    source: `fn m_log_rest(f: f32) -> f32 {
   var p: f32 = fma(7.0376836292e-2, f, -1.1514610310e-1);
   p = fma(p, f, 1.1676998740e-1);
   p = fma(p, f, -1.2420140846e-1);
@@ -62,9 +65,21 @@ export const functions: Readonly<Record<MathName, { readonly calls: readonly Mat
   p = fma(p, f, 2.0000714765e-1);
   p = fma(p, f, -2.4999993993e-1);
   p = fma(p, f, 3.3333331174e-1);
-  var s: f32 = fma(p * z, f, k * -2.12194440e-4);
-  s = fma(z, -0.5, s);
-  return select(-3.0e38, fma(k, 0.693359375, f + s), x > 0.0);
+  return p * (f * f) * f;
+}`,
+  },
+  // Of 0 the finite mask; of what is negative, and of NaN, a NaN.
+  m_log: {
+    calls: ["m_log_rest"],
+    source: `fn m_log(x: f32) -> f32 {
+  let b: i32 = bitcast<i32>(x);
+  let e: i32 = (b - 0x3f3504f3) >> 23u;
+  let f: f32 = bitcast<f32>(b - (e << 23u)) - 1.0;
+  let k: f32 = f32(e);
+  let s: f32 = fma(f * f, -0.5, fma(k, -2.12194440e-4, m_log_rest(f)));
+  let y: f32 = select(-3.0e38, fma(k, 0.693359375, f + s), x > 0.0);
+  let u: u32 = bitcast<u32>(x);
+  return select(y, bitcast<f32>(u | 0x7fc00000u), u > 0x7f800000u && u != 0x80000000u);
 }`,
   },
   m_sincos: {
@@ -88,7 +103,7 @@ export const functions: Readonly<Record<MathName, { readonly calls: readonly Mat
   m_cos: { calls: ["m_sincos"], source: "fn m_cos(x: f32) -> f32 {\n  return m_sincos(x, 1);\n}" },
   m_tan: { calls: ["m_sincos"], source: "fn m_tan(x: f32) -> f32 {\n  return m_sincos(x, 0) / m_sincos(x, 1);\n}" },
   m_tanh: {
-    calls: ["m_exp"],
+    calls: ["m_exp", "m_is_nan"],
     source: `fn m_tanh(x: f32) -> f32 {
   let z: f32 = x * x;
   var p: f32 = fma(-5.70498872745e-3, z, 2.06390887954e-2);
@@ -98,7 +113,7 @@ export const functions: Readonly<Record<MathName, { readonly calls: readonly Mat
   p = fma(p * z, x, x);
   let a: f32 = min(abs(x), 10.0);
   let big: f32 = 1.0 - 2.0 / (m_exp(a + a) + 1.0);
-  return select(select(big, -big, x < 0.0), p, abs(x) < 0.625);
+  return select(select(select(big, -big, x < 0.0), p, abs(x) < 0.625), x, m_is_nan(x));
 }`,
   },
   m_expm1: {
@@ -110,12 +125,12 @@ export const functions: Readonly<Record<MathName, { readonly calls: readonly Mat
   return select(select(select(y, d, abs(x) > 1.0), x, u == 1.0), -1.0, d == -1.0);
 }`,
   },
+  // Not by Kahan's quotient: compilers of shaders take (1 + x) − 1 for x.
   m_log1p: {
-    calls: ["m_log"],
+    calls: ["m_log_rest", "m_log"],
     source: `fn m_log1p(x: f32) -> f32 {
-  let u: f32 = 1.0 + x;
-  let y: f32 = m_log(u) * x / (u - 1.0);
-  return select(select(y, m_log(u), abs(x) > 1.0e7), x, u == 1.0);
+  let near: f32 = x + fma(x * x, -0.5, m_log_rest(x));
+  return select(select(m_log(1.0 + x), near, x > -0.29 && x < 0.41), x, abs(x) < 1.0e-9);
 }`,
   },
   m_cbrt: {
@@ -128,14 +143,16 @@ export const functions: Readonly<Record<MathName, { readonly calls: readonly Mat
 }`,
   },
   m_pow: {
-    calls: ["m_exp", "m_log"],
+    calls: ["m_exp", "m_log", "m_is_nan"],
     source: `fn m_pow(x: f32, y: f32) -> f32 {
   let whole: bool = floor(y) == y;
   let odd: bool = whole && fract(y * 0.5) != 0.0;
   let a: f32 = m_exp(y * m_log(abs(x)));
   let zero: f32 = select(0.0, 3.0e38, y < 0.0);
   let v: f32 = select(a, zero, x == 0.0);
-  return select(select(v, -v, x < 0.0 && odd), 1.0, y == 0.0);
+  let bad: bool = m_is_nan(x) || m_is_nan(y) || (x < 0.0 && !whole);
+  let w: f32 = select(select(v, -v, x < 0.0 && odd), bitcast<f32>(bitcast<u32>(x) | 0x7fc00000u), bad);
+  return select(w, 1.0, y == 0.0);
 }`,
   },
   m_atan: {
@@ -178,15 +195,19 @@ export const functions: Readonly<Record<MathName, { readonly calls: readonly Mat
   },
   m_acosh: {
     calls: ["m_log1p"],
-    source: "fn m_acosh(x: f32) -> f32 {\n  let t: f32 = x - 1.0;\n  return m_log1p(t + sqrt(t * (x + 1.0)));\n}",
+    source: "fn m_acosh(x: f32) -> f32 {\n  let t: f32 = x - 1.0;\n  return m_log1p(select(t + sqrt(t * (x + 1.0)), -2.0, t < 0.0));\n}",
   },
-  m_atanh: { calls: ["m_log1p"], source: "fn m_atanh(x: f32) -> f32 {\n  return 0.5 * m_log1p(2.0 * x / (1.0 - x));\n}" },
+  m_atanh: {
+    calls: ["m_log1p"],
+    source:
+      "fn m_atanh(x: f32) -> f32 {\n  let a: f32 = abs(x);\n  let v: f32 = 0.5 * m_log1p(2.0 * a / (1.0 - a));\n  return select(v, -v, x < 0.0);\n}",
+  },
   m_hypot: {
-    calls: [],
+    calls: ["m_is_nan"],
     source: `fn m_hypot(x: f32, y: f32) -> f32 {
   let a: f32 = max(abs(x), abs(y));
   let r: f32 = min(abs(x), abs(y)) / max(a, 1.0e-37);
-  return a * sqrt(fma(r, r, 1.0));
+  return select(select(a * sqrt(fma(r, r, 1.0)), y, m_is_nan(y)), x, m_is_nan(x));
 }`,
   },
   m_round: {
@@ -194,8 +215,11 @@ export const functions: Readonly<Record<MathName, { readonly calls: readonly Mat
     source: "fn m_round(x: f32) -> f32 {\n  let low: f32 = floor(x);\n  return select(low, low + 1.0, x - low >= 0.5);\n}",
   },
   m_bf16: {
-    calls: [],
-    source: "fn m_bf16(x: f32) -> f32 {\n  let b: u32 = bitcast<u32>(x);\n  return bitcast<f32>((b + 0x7fffu + ((b >> 16u) & 1u)) & 0xffff0000u);\n}",
+    calls: ["m_is_nan"],
+    source: `fn m_bf16(x: f32) -> f32 {
+  let b: u32 = bitcast<u32>(x);
+  return select(bitcast<f32>((b + 0x7fffu + ((b >> 16u) & 1u)) & 0xffff0000u), x, m_is_nan(x));
+}`,
   },
   m_idiv: {
     calls: [],

@@ -47,13 +47,12 @@ const api = {
   async prepare(settings: Settings): Promise<Either<Problem, Prepared>> {
     try {
       if (run && (broken || !run.fits(settings))) {
-        const before = run;
-        run = undefined;
-        const again = broken && before.fits(settings) ? await before.reopened() : null;
-        before[Symbol.dispose]();
-        broken = false;
+        // Its memory first: both may be more than there is. What cannot be opened anew now may be at the next try.
+        run[Symbol.dispose]();
+        const again = broken && run.fits(settings) ? await run.reopened() : null;
         if (again && isLeft(again)) return again;
-        if (again) run = again.right;
+        run = again?.right;
+        broken = false;
       }
       if (!run) {
         const opened = await Run.open(settings);

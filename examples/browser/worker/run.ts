@@ -37,12 +37,15 @@ export class Run {
     const made = await languageModels(ingredients(settings))(modelOf(settings), programOf(settings), "training");
     return isLeft(made) ? made : right(new Run(settings, made.right));
   }
-  /** The run anew, at its last checkpoint: the way on after a lost device. */
+  /** The run anew, at its last checkpoint: the way on after a lost device. This one need not live; its checkpoint stays with it. */
   async reopened(): Promise<Either<Problem, Run>> {
     const fresh = await Run.open(this.settings);
     if (isLeft(fresh) || this.#saved === null) return fresh;
     const loaded = await fresh.right.program.load(this.#saved.weights, this.#saved.state);
-    if (isLeft(loaded)) return loaded;
+    if (isLeft(loaded)) {
+      fresh.right[Symbol.dispose]();
+      return loaded;
+    }
     fresh.right.#saved = this.#saved;
     fresh.right.#step = this.#saved.step;
     return fresh;

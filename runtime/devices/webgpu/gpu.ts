@@ -15,7 +15,7 @@ export interface FoundAdapter {
 export interface GpuAdapter {
   readonly features: ReadonlySetLike;
   readonly limits: GpuLimits;
-  readonly info: GpuInfo;
+  readonly info?: GpuInfo;
   requestDevice(request: {
     readonly requiredFeatures: Iterable<FeatureName>;
     readonly requiredLimits: Readonly<Record<string, number>>;

@@ -3,6 +3,7 @@
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import type { Plan } from "../../../compiler/plan.js";
 import { lowering, type WgslLimits, wgsl } from "../../../compiler/targets/wgsl/index.js";
+import { segmentsOf } from "../../../compiler/targets/wgsl/segments.js";
 import type { Device, DeviceState, Executable, StateSpec } from "../../device.js";
 import { DeviceError } from "../../errors.js";
 import { type AdapterChoice, findAdapter } from "./adapter.js";
@@ -12,7 +13,6 @@ import type { GpuHost, HostInfo } from "./host.js";
 import { type HostRequest, openHost } from "./local.js";
 import { Order } from "./order.js";
 import { Program } from "./program.js";
-import { segmentsOf } from "./segments.js";
 import { State } from "./state.js";
 
 export type { GpuHost } from "./host.js";

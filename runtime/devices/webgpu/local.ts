@@ -19,7 +19,7 @@ import type { DispatchList, GpuDone, GpuFault, GpuHost, GpuJob, HostInfo, LostFa
 import { type Staged, Staging } from "./staging.js";
 
 export interface HostRequest {
-  /** adapter (unless said): all it has; default: what WebGPU guarantees; both with the given ones in their place. */
+  /** adapter (unless said): all it has; default: what WebGPU guarantees. */
   readonly limits?: "adapter" | "default";
   /** All that the adapter has, unless said. */
   readonly features?: readonly FeatureName[];
@@ -78,7 +78,8 @@ export class LocalHost implements GpuHost {
       inUse.add(from);
       void device.lost.then(() => inUse.delete(from));
     }
-    const { info } = adapter;
+    // Chrome and Edge have it from 127 on.
+    const info = adapter.info ?? { vendor: "", architecture: "", device: "", description: "" };
     const features = FEATURES.filter((f) => device.features.has(f));
     this.info = {
       name: [info.vendor, info.architecture, info.device, info.description].filter((s) => s !== "").join(", ") || "unnamed adapter",
@@ -190,9 +191,11 @@ export class LocalHost implements GpuHost {
     }
     const groups = new Map<string, GpuHandle>();
     let prepared: Prepared | undefined;
+    let made: GpuBuffer | null = null;
     const fault = await this.#guarded("a list of dispatches", list.uniform, () => {
       const uniform =
         list.uniform > 0 ? device.createBuffer({ size: list.uniform, usage: USAGE.uniform | USAGE.copyTo, label: "integers of dispatches" }) : null;
+      made = uniform;
       const dispatches = list.dispatches.map((d, i) => {
         const { pipeline, layout, ints } = compiled[i] as Compiled;
         const key = `${d.pipeline}:${d.bindings.map((b) => `${b.buffer} ${b.offset} ${b.bytes}`).join()}`;
@@ -210,7 +213,10 @@ export class LocalHost implements GpuHost {
       });
       prepared = { dispatches, uniform };
     });
-    if (fault || !prepared) return left(fault ?? { kind: "refused", what: "a list of dispatches", message: "no reason was given" });
+    if (fault || !prepared) {
+      (made as GpuBuffer | null)?.destroy(); // it was made inside a closure, which the compiler does not see
+      return left(fault ?? { kind: "refused", what: "a list of dispatches", message: "no reason was given" });
+    }
     return right(this.#number(this.#lists, prepared));
   }
   drop(list: number): void {

@@ -1,11 +1,13 @@
 // A compiled program on the GPU: its pipelines, the buffers of its segments, which are made when it first runs, and for each
 // state that it runs on a list of dispatches with everything bound. A run writes its inputs, submits the list and reads the
 // outputs back, in one job; the next may be submitted before the results are there.
+import { isLeft } from "fp-ts/lib/Either.js";
 import type { Buffer } from "../../../compiler/lower/expr.js";
 import { elements } from "../../../compiler/lower/expr.js";
 import { nestsOf } from "../../../compiler/lower/turns.js";
 import type { Plan } from "../../../compiler/plan.js";
 import type { IntSource, Range, WgslProgram } from "../../../compiler/targets/wgsl/program.js";
+import type { Segments } from "../../../compiler/targets/wgsl/segments.js";
 import { bytesIn, storageOf } from "../../../compiler/targets/wgsl/storage.js";
 import type { DeviceState, Executable, HostArray } from "../../device.js";
 import { DeviceError } from "../../errors.js";
@@ -15,7 +17,6 @@ import type { Context } from "./context.js";
 import { answer } from "./faults.js";
 import type { GpuJob, HostBinding } from "./host.js";
 import { extentValues, groupsOf, intOf, type Scheduled, schedule, slotsOf, variablesOf } from "./schedule.js";
-import type { Segments } from "./segments.js";
 import { State } from "./state.js";
 
 interface Bound {
@@ -133,7 +134,16 @@ export class Program implements Executable {
       const stored = storageOf(b);
       return [{ ...this.#placeOf(b, buffers), data: packed(right(toStorage(b.name, stored, b.data))) }];
     });
-    if (tables.length > 0) answer(await host.submit({ writes: tables }), what);
+    if (tables.length > 0) {
+      const written = await host.submit({ writes: tables });
+      if (isLeft(written)) {
+        // The next run begins anew: memory without its tables would give wrong results.
+        this.#buffers = null;
+        host.free(buffers);
+        count(-sizes.reduce((n, b) => n + b, 0));
+      }
+      answer(written, what);
+    }
     return buffers;
   }
   #placeOf(b: Buffer, buffers: readonly number[]): { readonly buffer: number; readonly offset: number } {

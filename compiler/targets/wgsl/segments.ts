@@ -1,7 +1,7 @@
 // The GPU buffers that a program's segments lie in: one each, unless a segment is more than a buffer may be. Then it is cut
 // where no binding reaches across.
 import { type Either, left, right } from "fp-ts/lib/Either.js";
-import type { Range, Segment, WgslProgram, WgslStep } from "../../../compiler/targets/wgsl/program.js";
+import type { Range, Segment, WgslProgram, WgslStep } from "./program.js";
 
 export type OwnSegment = Exclude<Segment, "state">;
 export interface Piece {
