@@ -146,7 +146,7 @@ const running = [
   [5, 17],
 ] as const;
 describe.each(targets)("run-time extents on %s", (target) => {
-  it("one compilation serves every extent, with the bits of the static program", { timeout: 300_000 }, async () => {
+  it("one compilation serves every extent, with the bits of the static program where folds have one order", { timeout: 300_000 }, async () => {
     const [t, s] = [l.upTo(9, "t"), l.upTo(33, "s")];
     const session = await open(target);
     const { inputs, outputs } = along(t, s);
@@ -176,8 +176,9 @@ describe.each(targets)("run-time extents on %s", (target) => {
         ).toBe("");
         const still = (await run([c], target))[0] as readonly HostArray[];
         expect(show(faultsOf(c, still, target))).toBe("");
-        // An axis of one element is gone from the static program, and with it the sums over it: other roundings.
-        if (nt === 1) continue;
+        // An axis of one element is gone from the static program, and with it the sums over it: other roundings. On WebGPU a fold's
+        // order depends on how many may share a row, which the greatest extents decide.
+        if (nt === 1 || target.startsWith("webgpu")) continue;
         for (const [k, name] of names.entries())
           expect(bitsOf(got[name] as HostArray), `${name} at ${nt}, ${ns}`).toBe(bitsOf(still[k] as HostArray));
       }

@@ -17,6 +17,8 @@ await build({
   build: {
     outDir: "out",
     target: "es2022",
+    // What a page loads ahead needs a document, which Node has not.
+    modulePreload: false,
     chunkSizeWarningLimit: 5000,
     // How long plug-ins took is noted on a busy machine, and not on an idle one.
     rolldownOptions: { checks: { pluginTimings: false }, input: "main.ts", preserveEntrySignatures: "strict", output: { entryFileNames: "main.mjs", chunkFileNames: "[name].mjs" } },
