@@ -88,6 +88,9 @@ export const targets = everyTarget.filter((t) => nightly || t !== "webgpu-proces
 /** What stands for infinity where a target has none; null: it has. */
 export const finiteMask = (target: TargetName): number | null =>
   target in byDevice.webgpu && !numerics.infinities ? Math.fround(numerics.mask) : null;
+/** Whether a fold's tree follows from its length alone: the same bits in any batch, and for static as for run-time extents. On WebGPU
+ *  a fold's order depends on how many may share a row, which the greatest extents decide: there the same program has the same bits. */
+export const ownTrees = (target: TargetName): boolean => !(target in byDevice.webgpu);
 export const emulated = (target: TargetName): boolean => registry[target].emulated;
 /** What a target is tried with: all of these; on an emulated one `few`. */
 export const share = <T>(target: TargetName, all: readonly T[], few: number, test: string): readonly T[] =>
