@@ -75,7 +75,7 @@ async function runRows(target: TargetName, rows: number, data: Float64Array, m: 
 
 describe.each(targets)("rows on %s", (target) => {
   for (const m of share(target, [21, 96, 257], 1, "rows"))
-    it(`of ${m} have the same bits in batches of 1, 3 and 7, static and running`, async () => {
+    it(`of ${m} have the same bits ${ownTrees(target) ? "in batches of 1, 3 and 7, static and running" : "a second time"}`, async () => {
       const [data, weights] = [values(7 * m, seed + m), values(m * 19, seed + 1)];
       const all = await runRows(target, 7, data, m, weights);
       if (!ownTrees(target)) {
