@@ -10,7 +10,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
 import { afterAll } from "vitest";
-import { numerics } from "../../compiler/targets/wgsl/limits.js";
 import { compiledBackend } from "../../runtime/backend.js";
 import type { DeviceName, DeviceOptions } from "../../runtime/devices/index.js";
 import { openSession } from "../../runtime/program.js";
@@ -85,9 +84,6 @@ export const everyTarget: readonly TargetName[] = await (async () => {
 export const nightly = process.env.MALLARD_NIGHTLY !== undefined;
 /** Without the processor's form of WebGPU's kernels, which by day has the laws of operations, recipes and random programs alone. */
 export const targets = everyTarget.filter((t) => nightly || t !== "webgpu-processor" || asked?.includes(t));
-/** What stands for infinity where a target has none; null: it has. */
-export const finiteMask = (target: TargetName): number | null =>
-  target in byDevice.webgpu && !numerics.infinities ? Math.fround(numerics.mask) : null;
 /** Whether a fold's tree follows from its length alone: the same bits in any batch, and for static as for run-time extents. On WebGPU
  *  a fold's order depends on how many may share a row, which the greatest extents decide: there the same program has the same bits. */
 export const ownTrees = (target: TargetName): boolean => !(target in byDevice.webgpu);

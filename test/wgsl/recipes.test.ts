@@ -66,7 +66,7 @@ for (const target of targets.filter((t) => t === "webgpu" || t === "webgpu-chrom
     for (const c of share(target, cases, 4, "recipes"))
       it(c.name, { timeout: 120_000 }, async () => {
         const [[first = []], [second = []]] = [await run([c], target), await run([c], target)];
-        expect(show(faultsOf(c, first, target))).toBe("");
+        expect(show(faultsOf(c, first))).toBe("");
         expect(second).toEqual(first);
       });
   });

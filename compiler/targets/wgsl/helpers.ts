@@ -50,17 +50,17 @@ const own: { readonly [N in Exclude<HelperName, MathName>]: Helper } = {
     source: `fn m_mod(x: f32, y: f32) -> f32 {
   let b: f32 = abs(y);
   var r: f32 = abs(x);
-  if (m_is_nan(x) || m_is_nan(y) || b == 0.0 || r > 3.4e38) {
+  if (m_is_nan(x) | m_is_nan(y) | (b == 0.0) | (r > 3.4e38)) {
     return bitcast<f32>(bitcast<u32>(x) | 0x7fc00000u);
   }
   if (r < b) {
     return x;
   }
   var t: f32 = b;
-  for (var i: i32 = 0; i < 300 && t <= r * 0.5; i += 1) {
+  for (var i: i32 = 0; (i < 300) & (t <= r * 0.5); i += 1) {
     t = t + t;
   }
-  for (var j: i32 = 0; j < 300 && t >= b; j += 1) {
+  for (var j: i32 = 0; (j < 300) & (t >= b); j += 1) {
     r = select(r, r - t, r >= t);
     t = t * 0.5;
   }

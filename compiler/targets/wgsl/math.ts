@@ -1,7 +1,8 @@
 // The mathematical functions of the WGSL target. WGSL's own are too weak to train with (sin and cos to 2^-11 absolute,
 // atan to 4096 ulp, tanh to 1e-5), so they are polynomials here: argument reduction by Cody and Waite, then Cephes'
 // minimax polynomials (Moshier, "Methods and Programs for Mathematical Functions", 1989); expm1 by Kahan's quotient.
-// Only what a kernel calls is printed with it, callees first.
+// Only what a kernel calls is printed with it, callees first. Conditions are joined by & and |: && and || are branches, over which
+// SwiftShader's compiler may take minutes.
 export type MathName =
   | "m_is_nan"
   | "m_exp"
@@ -79,7 +80,7 @@ export const functions: Readonly<Record<MathName, { readonly calls: readonly Mat
   let s: f32 = fma(f * f, -0.5, fma(k, -2.12194440e-4, m_log_rest(f)));
   let y: f32 = select(-3.0e38, fma(k, 0.693359375, f + s), x > 0.0);
   let u: u32 = bitcast<u32>(x);
-  return select(y, bitcast<f32>(u | 0x7fc00000u), u > 0x7f800000u && u != 0x80000000u);
+  return select(y, bitcast<f32>(u | 0x7fc00000u), (u > 0x7f800000u) & (u != 0x80000000u));
 }`,
   },
   m_sincos: {
@@ -130,7 +131,7 @@ export const functions: Readonly<Record<MathName, { readonly calls: readonly Mat
     calls: ["m_log_rest", "m_log"],
     source: `fn m_log1p(x: f32) -> f32 {
   let near: f32 = x + fma(x * x, -0.5, m_log_rest(x));
-  return select(select(m_log(1.0 + x), near, x > -0.29 && x < 0.41), x, abs(x) < 1.0e-9);
+  return select(select(m_log(1.0 + x), near, (x > -0.29) & (x < 0.41)), x, abs(x) < 1.0e-9);
 }`,
   },
   m_cbrt: {
@@ -146,12 +147,12 @@ export const functions: Readonly<Record<MathName, { readonly calls: readonly Mat
     calls: ["m_exp", "m_log", "m_is_nan"],
     source: `fn m_pow(x: f32, y: f32) -> f32 {
   let whole: bool = floor(y) == y;
-  let odd: bool = whole && fract(y * 0.5) != 0.0;
+  let odd: bool = whole & (fract(y * 0.5) != 0.0);
   let a: f32 = m_exp(y * m_log(abs(x)));
   let zero: f32 = select(0.0, 3.0e38, y < 0.0);
   let v: f32 = select(a, zero, x == 0.0);
-  let bad: bool = m_is_nan(x) || m_is_nan(y) || (x < 0.0 && !whole);
-  let w: f32 = select(select(v, -v, x < 0.0 && odd), bitcast<f32>(bitcast<u32>(x) | 0x7fc00000u), bad);
+  let bad: bool = m_is_nan(x) | m_is_nan(y) | ((x < 0.0) & !whole);
+  let w: f32 = select(select(v, -v, (x < 0.0) & odd), bitcast<f32>(bitcast<u32>(x) | 0x7fc00000u), bad);
   return select(w, 1.0, y == 0.0);
 }`,
   },

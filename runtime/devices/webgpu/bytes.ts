@@ -1,5 +1,7 @@
 // Values as they lie in GPU memory (compiler/targets/wgsl/storage.ts): the bytes of the host's storage, filled up to whole words.
+import { numerics } from "../../../compiler/targets/wgsl/limits.js";
 import type { DType } from "../../../dsl/node.js";
+import type { HostArray } from "../../device.js";
 import { DeviceError } from "../../errors.js";
 import { BYTES, type Layout, type StorageArray, storage } from "../../host.js";
 
@@ -72,3 +74,15 @@ export function gathered(dtype: DType, strided: StorageArray, layout: Layout): S
   });
   return out;
 }
+
+/** In kernels a finite value stands for ±∞, which WGSL may assume to be absent: what comes out is infinite again. */
+export function withInfinities<A extends HostArray>(values: A): A {
+  if (!(values instanceof Float32Array)) return values;
+  for (let i = 0; i < values.length; i++) {
+    const v = values[i] as number;
+    if (Math.abs(v) >= MASK) values[i] = v < 0 ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
+  }
+  return values;
+}
+/** As bf16 rounds it, too. */
+const MASK = 0.99 * numerics.mask;

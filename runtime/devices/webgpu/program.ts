@@ -12,7 +12,7 @@ import { bytesIn, storageOf } from "../../../compiler/targets/wgsl/storage.js";
 import type { DeviceState, Executable, HostArray } from "../../device.js";
 import { DeviceError } from "../../errors.js";
 import { checkExtents, describeAxes, fromStorage, layoutOf, type Staged, stageInputs, toStorage } from "../../host.js";
-import { gathered, packed, reach, spread, unpacked } from "./bytes.js";
+import { gathered, packed, reach, spread, unpacked, withInfinities } from "./bytes.js";
 import type { Context } from "./context.js";
 import { answer } from "./faults.js";
 import type { GpuJob, HostBinding } from "./host.js";
@@ -99,7 +99,9 @@ export class Program implements Executable {
           for (const r of reads.outputs) {
             const bytes = got.reads[r.read]?.subarray(r.offset) ?? new Uint8Array(0); // what has no elements is not read
             const layout = layoutOf(r.buffer, now);
-            out[r.name] = fromStorage(r.buffer.dtype, gathered(r.buffer.dtype, unpacked(r.buffer.dtype, bytes, reach(layout)), layout));
+            out[r.name] = withInfinities(
+              fromStorage(r.buffer.dtype, gathered(r.buffer.dtype, unpacked(r.buffer.dtype, bytes, reach(layout)), layout)),
+            );
           }
           for (const [name, b] of Object.entries(this.plan.outputs)) if (b === this.plan.profile) out[name] = this.#times(b, got.times);
           return out;
