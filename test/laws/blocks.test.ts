@@ -191,7 +191,8 @@ describe.each(targets)("on %s", (target) => {
     expect(show(faults)).toBe("");
   });
 
-  it.runIf(target === "native")("has the same bits with 1, 2 and 3 threads", { timeout: 300_000 }, async () => {
+  if (target !== "native") return; // the others have no threads
+  it("has the same bits with 1, 2 and 3 threads", { timeout: 300_000 }, async () => {
     for (const m of made.slice(0, 3)) {
       const c = caseAt(m, { batch: 3, query: 131, key: 131 }, 5);
       const [one, ...others] = await Promise.all([1, 2, 3].map((threads) => run([c], target, { threads })));

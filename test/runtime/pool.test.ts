@@ -125,7 +125,7 @@ describe.skipIf(!(await needs("compiler")))("a pool", async () => {
     clearInterval(timer);
     expect(ticks).toBeGreaterThan(3);
     const last = pool.run(entry, table.address, 0n, 0);
-    await new Promise((r) => setTimeout(r, 20));
+    await new Promise((r) => setTimeout(r, 60));
     pool.dispose();
     right(await last);
     native.free(out);

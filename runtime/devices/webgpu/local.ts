@@ -54,6 +54,7 @@ interface Prepared {
 }
 /** Dawn's work stops, or crashes, when what the device comes from is collected. */
 const inUse = new Set<Gpu>();
+const LINGER_MS = 1000;
 const ALIGN = 256;
 /** Of a set of timestamps, by the standard. */
 const QUERIES = 4096;
@@ -76,7 +77,11 @@ export class LocalHost implements GpuHost {
   ) {
     if (from) {
       inUse.add(from);
-      void device.lost.then(() => inUse.delete(from));
+      // Its threads may be at work for a while after the device is gone.
+      void device.lost.then(async () => {
+        await Promise.all([...this.#pipelines.values()].map((p) => p.made));
+        setTimeout(() => inUse.delete(from), LINGER_MS);
+      });
     }
     // Chrome and Edge have it from 127 on.
     const info = adapter.info ?? { vendor: "", architecture: "", device: "", description: "" };
