@@ -85,8 +85,9 @@ export const nightly = process.env.MALLARD_NIGHTLY !== undefined;
 /** Without the processor's form of WebGPU's kernels, which by day has the laws of operations, recipes and random programs alone. */
 export const targets = everyTarget.filter((t) => nightly || t !== "webgpu-processor" || asked?.includes(t));
 /** Whether a fold's tree follows from its length alone: the same bits in any batch, and for static as for run-time extents. On WebGPU
- *  a fold's order depends on how many may share a row, which the greatest extents decide: there the same program has the same bits. */
-export const ownTrees = (target: TargetName): boolean => !(target in byDevice.webgpu);
+ *  a fold's order depends on how many may share a row, which the greatest extents decide: there the same program has the same bits.
+ *  Shaders' compilers divide by a constant through its reciprocal: so it is on WebGL, too. */
+export const ownTrees = (target: TargetName): boolean => !(target in byDevice.webgpu) && target !== "gpujs-webgl2";
 export const emulated = (target: TargetName): boolean => registry[target].emulated;
 /** What a target is tried with: all of these; on an emulated one `few`. */
 export const share = <T>(target: TargetName, all: readonly T[], few: number, test: string): readonly T[] =>
