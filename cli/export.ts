@@ -38,6 +38,13 @@ export async function exportTo(s: Subject, place: string, folder: string, o: Exp
       `try another target: ${others.join(", ")}`,
     );
   }
+  const twice = files.right.find((f, i) => files.right.findIndex((other) => other.name === f.name) !== i);
+  if (twice)
+    return problem(
+      "usage",
+      `--name ${o.name} would write two files called ${twice.name}`,
+      "choose another --name: this one is taken by a file of every export",
+    );
   const there = files.right.filter((f) => existsSync(join(folder, f.name))).map((f) => f.name);
   if (there.length > 0 && !o.force)
     return problem("usage", `${folder} has ${there.join(", ")} already`, "name another folder, or replace them with --force");

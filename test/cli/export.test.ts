@@ -286,6 +286,8 @@ describe("refused", () => {
       /error: --out writes files for c, gpujs, wgsl, not yet for js\n {2}→ leave --out out to print the js kernels, or choose another --target\n/,
     ],
     [["--name", "2fast"], /Use letters, digits and underscores, starting with a letter/],
+    [["--target", "wgsl", "--name", "support"], /error: --name support would write two files called support\.js\n/],
+    [["--target", "gpujs", "--name", "kernels"], /error: --name kernels would write two files called kernels\.js\n/],
   ] as const)("%s", async (args, message) => {
     using folder = temporary();
     project(folder.path);
