@@ -45,6 +45,10 @@ export const slot = (h: CarryHome, at: Expr, m: Pick<Memory, "bounds">): Expr =>
 
 export class Access {
   readonly #memo = new Map<string, Expr>();
+  /** What a load of a stored value stands for. */
+  readonly #stored = new Map<Expr, Node>();
+  /** Values that are computed again, though they have memory. */
+  readonly #again = new Set<Node>();
   /** `locals`: folds whose value this kernel has at hand. `own`: values that it makes itself, by where they are wanted. */
   constructor(
     readonly memory: Memory,
@@ -65,6 +69,14 @@ export class Access {
       s,
       this.#environment(n.axes, at, (name) => this.value(n.args[n.names.indexOf(name)] as Node, at)),
     );
+  }
+
+  /** From now on a value for which these loads stand is what it is computed from. False where none is such a value. */
+  computeAgain(loads: readonly Expr[], which: (n: Node) => boolean): boolean {
+    const found = loads.flatMap((e) => this.#stored.get(e) ?? []).filter((n) => which(n) && !this.#again.has(n));
+    for (const n of found) this.#again.add(n);
+    if (found.length > 0) this.#memo.clear();
+    return found.length > 0;
   }
 
   value(n: Node, at: Indices, inside: Expr = yes): Expr {
@@ -94,7 +106,11 @@ export class Access {
     const local = this.locals.get(n) ?? this.own(n, at, inside);
     if (local) return local;
     const home = m.homes.get(n);
-    if (home) return this.#load(home.buffer, home.lead, n, at, inside);
+    if (home && !this.#again.has(n)) {
+      const loaded = this.#load(home.buffer, home.lead, n, at, inside);
+      this.#stored.set(loaded, n);
+      return loaded;
+    }
     switch (n.op) {
       case "leaf":
         return this.#leaf(n, at, inside);

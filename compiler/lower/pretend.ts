@@ -2,13 +2,12 @@
 // memory that does not exist. Only whether the kernel can be written down is of interest.
 import { kindOf } from "../../dsl/derivative/monoid.js";
 import type { FoldNode, Leaf, Node } from "../../dsl/node.js";
-import { isPointwise } from "../graph/quadratic.js";
 import type { CarryHome, Home, Memory } from "./access.js";
 import { buffer } from "./expr.js";
 import type { Axis } from "./nest.js";
 import type { Quadratics } from "./quadratics.js";
 import type { Regions } from "./regions.js";
-import { type Naming, NoTile, TileBuilder, type TileShape } from "./tiles.js";
+import { isFormula, type Naming, NoTile, TileBuilder, type TileShape } from "./tiles.js";
 
 /** Memory for whatever has any, before that is decided: to see what a kernel would look like. */
 export function pretended(r: Regions, q: Quadratics): Memory {
@@ -30,12 +29,10 @@ export function pretended(r: Regions, q: Quadratics): Memory {
     return h;
   };
   const inlined = (n: Node) =>
-    isPointwise(n) ||
-    n.op === "view" ||
-    n.op === "at" ||
-    n.op === "random" ||
+    isFormula(n) ||
     n.op === "constant" ||
     n.op === "leaf" ||
+    (n.op === "emit" && n.of.op === "leaf") || // what a loop only passes on is read where it comes from
     q.sides.has(n) ||
     q.joined.has(n);
   class Homes extends Map<Node, Home> {
@@ -88,7 +85,6 @@ function faultOf(f: () => void): string | undefined {
     f();
     return undefined;
   } catch (error) {
-    // Not all that building refuses is refused here: of the laws' seed 79933 program 209 passes, and its building throws.
     if (error instanceof NoTile) return error.message;
     throw error;
   }

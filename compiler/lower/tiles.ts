@@ -2,6 +2,7 @@
 // small folds of one side ("sides") and tile expressions; what a result is made of beside its fold (1/l) moves to
 // the store.
 import type { Extent, FoldNode, Node } from "../../dsl/node.js";
+import { isPointwise } from "../graph/quadratic.js";
 import { Access, type Indices, type Memory } from "./access.js";
 import { apply, type Expr, int, local, maxOf, partsOf, real, variable } from "./expr.js";
 import { conditions, isZero, product, variables } from "./form.js";
@@ -22,6 +23,9 @@ export interface TileShape {
   /** Folds short enough to be made again where they are read. */
   readonly small: ReadonlySet<Node>;
 }
+/** What can be computed wherever it is read, from what is read there. */
+export const isFormula = (n: Node): boolean => isPointwise(n) || n.op === "view" || n.op === "at" || n.op === "random";
+
 /** The fold cannot join this kernel. */
 export class NoTile extends Error {
   override readonly name = "NoTile";
@@ -108,21 +112,22 @@ export class TileBuilder {
   }
 
   /** `fields`: results of one fold, that need these components. */
-  add(fields: readonly FoldNode[], components: readonly string[], tabulated: (e: Expr) => Expr = (e) => e): TileFold {
+  add(fields: readonly FoldNode[], components: readonly string[]): TileFold {
     const [f] = fields as readonly [FoldNode, ...FoldNode[]];
     const { at: rowAt, n } = this.resultAt(f.axes);
     const at = { ...rowAt, ...Object.fromEntries(this.shape.over.map((a) => [a, this.at[a] as Expr])) };
     const names = Object.keys(f.monoid.empty);
     const monoid = this.naming.monoid(f, components);
-    const elements = components.map((c) => tabulated(toReal(this.access.value(f.args[names.indexOf(c)] as Node, at))));
+    const element = (c: string) => toReal(this.access.value(f.args[names.indexOf(c)] as Node, at));
+    const elements = components.map(element);
     const name = this.naming.local(f);
     const bind = components.map((c) => (components.length === 1 ? name : `${name}_${c}`));
     const binds = new Set([...this.#kinds].flatMap(([b, kind]) => (kind === "bind" ? [b] : [])));
     const own = components.map((_, i) => local(bind[i] as string, "real"));
     let outer: Expr = real(1);
     let parts: Pick<TileFold, "elements" | "n" | "b" | "at">;
-    if (monoid.kind === "sum" && elements.length === 1) {
-      const taken = this.#sum(elements[0] as Expr, n);
+    if (monoid.kind === "sum" && components.length === 1) {
+      const taken = this.#sum(() => element(components[0] as string), n);
       outer = taken.outer;
       parts = taken;
     } else {
@@ -181,14 +186,23 @@ export class TileBuilder {
     return !r.over && !r.tile;
   }
 
-  #sum(element: Expr, n: readonly Axis[]): { outer: Expr } & Pick<TileFold, "elements" | "n" | "b" | "at"> {
+  /** The factors of what `element` gives. A stored value that would make a factor refused is computed again there: its own factors may
+   *  each belong to one side. */
+  #factors(element: () => Expr, whole: (e: Expr) => boolean, refused: (factor: Expr) => boolean): ReturnType<typeof guardedFactors> {
+    for (;;) {
+      const found = guardedFactors(element(), whole);
+      const loads = found.factors.filter(refused).flatMap((f) => loadsIn(f).filter((e) => refused(e)));
+      if (!this.access.computeAgain(loads, isFormula)) return found;
+    }
+  }
+  #sum(element: () => Expr, n: readonly Axis[]): { outer: Expr } & Pick<TileFold, "elements" | "n" | "b" | "at"> {
     const own = new Set(n.map((a) => a.v));
     const hasN = (e: Expr) => [...variables(e)].some((v) => own.has(v));
     if (n.length === 1) {
-      const hot = this.#oneHot(element, n[0] as Axis);
+      const hot = this.#oneHot(element(), n[0] as Axis);
       if (hot) return { outer: real(1), elements: [hot.value], n, b: null, at: hot.index };
     }
-    if (n.length === 0) return { outer: real(1), elements: [element], n: [], b: null, at: null };
+    if (n.length === 0) return { outer: real(1), elements: [element()], n: [], b: null, at: null };
     const outer: Expr[] = [];
     const tile: Expr[] = [];
     const b: Expr[] = [];
@@ -198,13 +212,17 @@ export class TileBuilder {
       const r = this.#reads(e);
       return !r.row && !r.tile && !r.bind;
     };
-    const { guard, factors: all } = guardedFactors(element, oneSided);
+    const mixed = (e: Expr) => {
+      const r = this.#reads(e);
+      return hasN(e) && (r.over || r.tile || r.bind) && (r.row || r.tile || r.bind);
+    };
+    const { guard, factors: all } = this.#factors(element, oneSided, mixed);
     if (hasN(guard)) throw new NoTile("a condition differs for each pair and for each of the result's own axes");
     for (const f of all) {
       const r = this.#reads(f);
       if (!hasN(f)) tile.push(f);
       else if (!r.over && !r.tile && !r.bind) outer.push(f);
-      else if (r.row || r.tile || r.bind) throw new NoTile("a factor differs for each pair and for each of the result's own axes");
+      else if (mixed(f)) throw new NoTile("a factor differs for each pair and for each of the result's own axes");
       else b.push(f);
     }
     return { outer: product(outer), elements: [select(guard, product(tile), real(0))], n, b: product(b), at: null };
@@ -262,7 +280,12 @@ export class TileBuilder {
       const r = this.#reads(e);
       return !r.tile && !r.bind && !(r.row && r.over);
     };
-    const { guard, factors: all } = guardedFactors(toReal(this.access.value(n.args[0] as Node, { ...at, ...k.at }, inside)), oneSided);
+    const mixed = (e: Expr) => {
+      const r = this.#reads(e);
+      return summed(e) && (r.tile || r.bind || (r.row && r.over));
+    };
+    const element = () => toReal(this.access.value(n.args[0] as Node, { ...at, ...k.at }, inside));
+    const { guard, factors: all } = this.#factors(element, oneSided, mixed);
     const guards = conditions(guard);
     const inner = guards.filter(summed).reduce(and, yes);
     // A factor of neither side (a number, a gain) stays with the one that it is written behind: whichever side is rows, the
@@ -272,7 +295,7 @@ export class TileBuilder {
     for (const f of inner === yes ? all : [...all, select(inner, real(1), real(0))]) {
       const r = this.#reads(f);
       if (f.kind !== "num" && !summed(f)) outer.push(f);
-      else if (r.tile || r.bind || (r.row && r.over)) throw new NoTile("an operand differs for each pair");
+      else if (mixed(f)) throw new NoTile("an operand differs for each pair");
       else if (r.over || r.row) {
         last = r.over ? b : a;
         last.push(...neither.splice(0), f);
@@ -318,6 +341,11 @@ export class TileBuilder {
   }
 }
 
+function loadsIn(root: Expr): readonly Expr[] {
+  const seen = new Set([root]);
+  for (const e of seen) for (const x of partsOf(e)) seen.add(x);
+  return [...seen].filter((e) => e.kind === "load");
+}
 const isOne = (e: Expr): boolean => e.kind === "num" && e.value === 1;
 /** A product's factors (those that are `whole` not taken apart), and under which condition it is not 0: what stands under a guard may be infinite where it fails. */
 function guardedFactors(root: Expr, whole: (e: Expr) => boolean): { readonly guard: Expr; readonly factors: readonly Expr[] } {

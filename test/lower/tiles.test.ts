@@ -141,6 +141,14 @@ describe("what a kernel of tiles may not take for itself", () => {
     );
     expect(forms(plan)).toEqual(["contract", "contract", "tiles"]);
   });
+  it("products that have memory as well: a contraction of them reads their factors", () => {
+    const x = { q: input({ query: 128, dim: 16 }), k: input({ key: 128, dim: 16 }), v: input({ key: 128, value: 16 }) };
+    const products = mul(x.q, x.k);
+    const o = dot(softmax(sum(products, "dim"), "key"), x.v, "key");
+    const outputs = { o: nodeOf(o), products: nodeOf(products), squares: nodeOf(sum(mul(products, products), "dim")) };
+    const plan = right(lower(right(passed({ name: "p", inputs: inputLeaves(x), outputs, updates: [] })).program, { tiles: true }));
+    expect(forms(plan)).toContain("tiles");
+  });
   it("a fold with the result's own axes is none of its rows'", () => {
     const [a, b, w] = [input({ k: 1, t: 0 }), input({ t: 0, j: 1, i: 9 }), input({ j: 1, i: 9, t: 0 })];
     const loss = sum(mul(dot(dot(a, b, "t"), a, "k"), w), "j", "i", "t");
