@@ -132,6 +132,28 @@ describe.skipIf(!(await needs("compiler")))("a pool", async () => {
     native.free(table);
   }, 60_000);
 
+  it("disposed at once, lets every run that was handed to it end or never begin", async () => {
+    const { native, entry } = await setup("((int32_t *)buffers[0])[tid]++;");
+    const before = native.memory();
+    for (let round = 0; round < 100; round++) {
+      const pool = right(native.pool(2));
+      const out = right(native.alloc(16, "test"));
+      const table = right(native.alloc(8, "test"));
+      native.put(table.address, BigUint64Array.of(out.address));
+      const runs = [...Array(6).keys()].map(() => pool.run(entry, table.address, 0n, 1000));
+      pool.dispose();
+      const counted = new Int32Array(2);
+      native.get(counted, out.address);
+      native.free(out);
+      native.free(table);
+      const ended = (await Promise.all(runs)).map((r) => (E.isLeft(r) ? r.left.kind : "done"));
+      expect(ended.every((e) => e === "done" || e === "Disposed")).toBe(true);
+      const done = ended.filter((e) => e === "done").length;
+      expect([...counted]).toEqual([done, done]);
+    }
+    expect(native.memory()).toBe(before);
+  }, 60_000);
+
   it("lies in pages that are zero, and gives back what it took", async () => {
     const { native } = await setup("");
     const before = native.memory();

@@ -199,6 +199,7 @@ struct Pool {
   Patience patience;
   pid_t pid;
   atomic_int stop;
+  atomic_int expected; /* runs that have been promised and have not left yet */
   pthread_mutex_t one_run;
   Event start, done, turn;
   _Alignas(64) atomic_int arriving; /* threads still missing at the barrier */
@@ -258,7 +259,7 @@ Pool *mallard_pool_create(int n, int spins, int yields) {
   p->workers = mallard_alloc(sizeof(Worker) * (uint64_t)n);
   if (!p->workers) return mallard_free(p, sizeof(Pool)), NULL;
   p->n = n, p->patience = (Patience){spins, yields}, p->pid = getpid();
-  atomic_init(&p->stop, 0), atomic_init(&p->running, 0), atomic_init(&p->arriving, n);
+  atomic_init(&p->stop, 0), atomic_init(&p->expected, 0), atomic_init(&p->running, 0), atomic_init(&p->arriving, n);
   pthread_mutex_init(&p->one_run, NULL);
   event_init(&p->start), event_init(&p->done), event_init(&p->turn);
   pthread_attr_t attr;
@@ -281,7 +282,10 @@ Pool *mallard_pool_create(int n, int spins, int yields) {
   return NULL;
 }
 
-int mallard_run(Pool *p, Entry entry, void *const *buffers, const int32_t *extents, uint64_t scratch_bytes) {
+/* Before each mallard_run, by who may destroy the pool: the run itself may begin later, on a thread of its own. */
+void mallard_pool_expect(Pool *p) { atomic_fetch_add(&p->expected, 1); }
+
+static int run(Pool *p, Entry entry, void *const *buffers, const int32_t *extents, uint64_t scratch_bytes) {
   if (getpid() != p->pid) return FORKED; /* a forked child has our memory but none of our threads */
   pthread_mutex_lock(&p->one_run);
   int status = atomic_load(&p->stop) ? STOPPED : OK;
@@ -312,12 +316,19 @@ int mallard_run(Pool *p, Entry entry, void *const *buffers, const int32_t *exten
   return status;
 }
 
-/* Waits for a run in progress, then ends and joins the threads. */
+int mallard_run(Pool *p, Entry entry, void *const *buffers, const int32_t *extents, uint64_t scratch_bytes) {
+  int status = run(p, entry, buffers, extents, scratch_bytes);
+  atomic_fetch_sub(&p->expected, 1); /* the last that it touches of the pool */
+  return status;
+}
+
+/* Waits for a run in progress, ends and joins the threads, and lets runs that have not begun find that out. */
 void mallard_pool_destroy(Pool *p) {
   if (getpid() != p->pid) return;
   pthread_mutex_lock(&p->one_run);
   stop_threads(p, p->n);
   pthread_mutex_unlock(&p->one_run);
+  while (atomic_load(&p->expected) > 0) usleep(50);
   release(p);
 }
 `;

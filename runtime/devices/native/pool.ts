@@ -3,7 +3,7 @@
 import { availableParallelism } from "node:os";
 import * as E from "fp-ts/lib/Either.js";
 import type { DType } from "../../../dsl/node.js";
-import { DeviceError } from "../../errors.js";
+import { DeviceError, type DeviceFault } from "../../errors.js";
 import { BYTES, type Layout, type StorageArray } from "../../host.js";
 import type { Unit } from "./build.js";
 import { type EntryFault, keyOf, obtain } from "./cache.js";
@@ -28,7 +28,7 @@ export interface Pool {
   readonly threads: number;
   /** Runs the entry on all threads. The event loop stays free. One run at a time: callers queue. */
   run(entry: Address, buffers: Address, extents: Address, scratchBytes: number): Promise<E.Either<DeviceError, void>>;
-  /** Ends and joins the threads, after a run in progress. A second call does nothing. */
+  /** Ends and joins the threads, after a run in progress; a run that has not begun settles as Disposed. A second call does nothing. */
   dispose(): void;
 }
 export interface Native {
@@ -87,7 +87,21 @@ function collapse(layout: Layout, unit: number) {
   };
 }
 
-const STATUS = ["", "out of memory for scratch", "the pool has been disposed", "the process was forked: its threads are in the parent"];
+/** What mallard_run gives (pool-source.ts). */
+function faultOf(status: number, scratch: number): DeviceFault | null {
+  switch (status) {
+    case 0:
+      return null;
+    case 1:
+      return { kind: "OutOfMemory", what: "the threads' scratch memory", bytes: scratch };
+    case 2:
+      return { kind: "Disposed", what: "the pool" };
+    case 3:
+      return { kind: "RunFailed", reason: "the process was forked: its threads are in the parent" };
+    default:
+      return { kind: "RunFailed", reason: `status ${status}` };
+  }
+}
 const EMPTY = new BigInt64Array(1);
 
 // koffi's functions take and give anything: these are the C declarations of pool-source.ts.
@@ -113,6 +127,7 @@ function bind(handle: Library["handle"]): Native {
     "int",
   ]);
   const destroy: (pool: Address) => void = handle.func("mallard_pool_destroy", "void", ["void *"]);
+  const expect: (pool: Address) => void = handle.func("mallard_pool_expect", "void", ["void *"]);
   const runAsync: (
     pool: Address,
     entry: Address,
@@ -156,12 +171,10 @@ function bind(handle: Library["handle"]): Native {
         run: (entry, buffers, extents, scratchBytes) =>
           new Promise((settle) => {
             if (pool === null) return settle(E.left(new DeviceError({ kind: "Disposed", what: "the pool" })));
+            expect(pool);
             runAsync(pool, entry, buffers, extents, scratchBytes, (error, status) => {
-              if (error) settle(E.left(new DeviceError({ kind: "RunFailed", reason: error.message })));
-              else if (status === 1)
-                settle(E.left(new DeviceError({ kind: "OutOfMemory", what: "the threads' scratch memory", bytes: threads * scratchBytes })));
-              else if (status !== 0) settle(E.left(new DeviceError({ kind: "RunFailed", reason: STATUS[status] ?? `status ${status}` })));
-              else settle(E.right(undefined));
+              const fault = error ? ({ kind: "RunFailed", reason: error.message } as const) : faultOf(status, threads * scratchBytes);
+              settle(fault ? E.left(new DeviceError(fault)) : E.right(undefined));
             });
           }),
         dispose() {
