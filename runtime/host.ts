@@ -4,8 +4,14 @@ import * as E from "fp-ts/lib/Either.js";
 import type { Buffer } from "../compiler/lower/expr.js";
 import { strides } from "../compiler/lower/expr.js";
 import type { DType, Extent, UpTo } from "../dsl/node.js";
-import type { HostArray } from "./device.js";
+import type { HostArray, StateSpec } from "./device.js";
 import { DeviceError } from "./errors.js";
+
+/** For where a promise rejects with what is Left. */
+export const orThrow = <A>(e: E.Either<Error, A>): A => {
+  if (E.isLeft(e)) throw e.left;
+  return e.right;
+};
 
 /** As it lies in a device's memory. bf16 and f16 are their bits, bool is one byte, 0 or 1. */
 export type StorageArray = Float32Array | Float64Array | Int32Array | Uint16Array | Uint8Array;
@@ -148,7 +154,7 @@ export const describeAxes = (buffer: Buffer, extents: ReadonlyMap<number, number
   `${buffer.dtype} ${buffer.axes.length === 0 ? "scalar" : `over ${buffer.axes.map((a) => `${a.name} ${sizeOf(a.extent, extents)}`).join(", ")}`}`;
 
 /** Checks a run's extents against the plan's, in the plan's order. */
-export function checkExtents(declared: readonly UpTo[], given: ReadonlyMap<number, number>): E.Either<DeviceError, readonly number[]> {
+function checkExtents(declared: readonly UpTo[], given: ReadonlyMap<number, number>): E.Either<DeviceError, readonly number[]> {
   const out: number[] = [];
   for (const axis of declared) {
     const got = given.get(axis.id);
@@ -167,7 +173,7 @@ export interface Staged {
 }
 /** Checks and converts a run's inputs: each one there, none unknown, lengths by the run-time sizes. Data that needs no
  *  conversion is the caller's own array. */
-export function stageInputs(
+function stageInputs(
   declared: Readonly<Record<string, Buffer>>,
   given: Readonly<Record<string, ArrayLike<number>>>,
   extents: ReadonlyMap<number, number>,
@@ -188,4 +194,40 @@ export function stageInputs(
     out.push({ name, buffer, data: data.right, layout });
   }
   return E.right(out);
+}
+
+/** What a run is given, checked and converted. */
+export interface CheckedRun {
+  /** Of its run-time extents, in the plan's order. */
+  readonly sizes: readonly number[];
+  /** The same by the extent's id. */
+  readonly extents: ReadonlyMap<number, number>;
+  readonly staged: readonly Staged[];
+}
+export function checkRun(
+  plan: { readonly extents: readonly UpTo[]; readonly inputs: Readonly<Record<string, Buffer>> },
+  inputs: Readonly<Record<string, ArrayLike<number>>>,
+  extents: ReadonlyMap<number, number>,
+): E.Either<DeviceError, CheckedRun> {
+  const sizes = checkExtents(plan.extents, extents);
+  if (E.isLeft(sizes)) return sizes;
+  const now = new Map(plan.extents.map((axis, i) => [axis.id, sizes.right[i] as number]));
+  const staged = stageInputs(plan.inputs, inputs, now);
+  return E.isLeft(staged) ? staged : E.right({ sizes: sizes.right, extents: now, staged: staged.right });
+}
+/** The same inputs in arrays that the caller does not have: it may change its own as soon as a run has been asked for. */
+export const withOwnData = (staged: readonly Staged[], inputs: Readonly<Record<string, ArrayLike<number>>>): readonly Staged[] =>
+  staged.map((s) => (s.data === inputs[s.name] ? { ...s, data: s.data.slice() } : s));
+
+/** Is a state's memory what a program's buffer of that path is? `elements`: of the buffer, as the device holds it. */
+export function checkState(b: Buffer, elements: number, { path, ...spec }: StateSpec): E.Either<DeviceError, void> {
+  if (spec.dtype === b.dtype && spec.elements === elements) return E.right(undefined);
+  const expected = `${describeAxes(b, new Map())} (${elements} elements)`;
+  return E.left(new DeviceError({ kind: "StateMismatch", path, expected, got: `${spec.elements} elements of ${spec.dtype}` }));
+}
+/** What is written to a state, in its storage. */
+export function stateData({ path, dtype, elements }: StateSpec, data: ArrayLike<number>): E.Either<DeviceError, StorageArray> {
+  return data.length === elements
+    ? toStorage(path, dtype, data)
+    : E.left(new DeviceError({ kind: "InputLength", name: path, expected: dtype, elements, got: data.length }));
 }

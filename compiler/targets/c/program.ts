@@ -15,8 +15,9 @@ import { type Interval, termsOf } from "../../loop/terms.js";
 import { type Event, walkOf } from "../../lower/barriers.js";
 import { type Buffer, extentVar } from "../../lower/expr.js";
 import type { Blocks, Nest } from "../../lower/nest.js";
-import { loopsOf, nestsOf, turnRanges } from "../../lower/turns.js";
+import { nestsOf } from "../../lower/turns.js";
 import type { Plan } from "../../plan.js";
+import { outerOf } from "../around.js";
 import { numbered } from "../naming.js";
 import type { Target, TargetError } from "../target.js";
 import { cLimits } from "./limits.js";
@@ -71,17 +72,6 @@ function kernelOf(nest: Nest, outer: ReadonlyMap<string, Interval>, choices: Cho
   return choice ? scheduled(nest, cLimits, outer, choice) : own;
 }
 const none: Choices = new Map();
-
-/** What stands around a plan's nests: run-time extents, and what is different in each turn of a loop. */
-export function outerOf(plan: Plan): ReadonlyMap<string, Interval> {
-  const outer = new Map<string, Interval>();
-  for (const e of plan.extents) {
-    const v = extentVar(e);
-    if (v.kind === "var") outer.set(v.name, { lo: 0, hi: e.max });
-  }
-  for (const s of loopsOf(plan.steps)) for (const [v, [lo, hi]] of turnRanges(s)) outer.set(v, { lo, hi });
-  return outer;
-}
 
 export function printed(plan: Plan, names: "numbers" | "readable", choices: Choices = none): Either<TargetError, Printed> {
   const outer = outerOf(plan);

@@ -8,9 +8,10 @@ import type { Nest } from "../../lower/nest.js";
 import { loopsOf, nestsOf } from "../../lower/turns.js";
 import { type Work, workOf } from "../../lower/work.js";
 import type { Plan } from "../../plan.js";
+import { outerOf } from "../around.js";
 import { cLimits } from "./limits.js";
 import type { PrintedKernel } from "./print.js";
-import { anonymous, outerOf } from "./program.js";
+import { anonymous } from "./program.js";
 
 export interface Tunable {
   /** Of its first nest. */

@@ -1,10 +1,25 @@
 // A plan as an ES module for gpu.js that stands by itself: its kernels as functions, a launcher that runs them in order
 // over arrays of the host, an example and a README. The steps are those that the gpu.js device runs, written out.
 import { type Either, isLeft, right } from "fp-ts/lib/Either.js";
-import type { DType } from "../../../dsl/node.js";
 import { type Buffer, elements, extentVar, strides } from "../../lower/expr.js";
 import type { Plan } from "../../plan.js";
-import { type About, type ExportedFile, field, numbered, shapeOf } from "../export.js";
+import {
+  type About,
+  type Argument,
+  argumentsOf,
+  describe,
+  type ExportedFile,
+  field,
+  importing,
+  JS_KEYWORDS,
+  listed,
+  loopHead,
+  numbered,
+  numberText,
+  packageText,
+  quoted,
+  randomArray,
+} from "../export.js";
 import type { TargetError } from "../target.js";
 import { gpujs } from "./index.js";
 import { limits } from "./limits.js";
@@ -12,29 +27,16 @@ import { sizeOf } from "./parts.js";
 import { type Address, type GpujsAxis, type GpujsKernel, type GpujsProgram, type HostStep, most, type Size, stridesOf } from "./program.js";
 import { support } from "./support.js";
 
-interface Argument {
-  readonly name: string;
-  readonly buffer: Buffer;
-  readonly kind: "input" | "output" | "state";
-}
-/** What an importing module may be in strict mode, and what the launcher itself declares. */
-const RESERVED = `arguments await break case catch class const continue debugger default delete do else enum eval export extends false finally for
-  function if implements import in instanceof interface let new null package private protected public return static super switch this throw true try
-  typeof var void while with yield arrays extents launch store storeAt scatter spread gather exact rounding kernels open run close results GPU opened mode`.split(
-  /\s+/,
-);
+/** What no variable of the launcher may be called: keywords, and what it itself declares. */
+const RESERVED = [
+  ...JS_KEYWORDS,
+  ..."arrays extents launch store storeAt scatter spread gather exact rounding kernels open run close results GPU opened mode".split(" "),
+];
 
 export function exportGpujs(plan: Plan, about: About): Either<TargetError, readonly ExportedFile[]> {
   const program = gpujs("webasm").compile(plan);
   if (isLeft(program)) return program;
-  const argument =
-    (kind: Argument["kind"]) =>
-    ([name, buffer]: readonly [string, Buffer]): Argument => ({ name, buffer, kind });
-  const all = [
-    ...Object.entries(plan.inputs).map(argument("input")),
-    ...Object.entries(plan.state).map(argument("state")),
-    ...Object.entries(plan.outputs).map(argument("output")),
-  ];
+  const all = argumentsOf(plan);
   const unique = numbered(RESERVED);
   const names = program.right.kernels.map((k) => unique(field(k.name)));
   return right([
@@ -42,10 +44,7 @@ export function exportGpujs(plan: Plan, about: About): Either<TargetError, reado
     { name: `${about.name}.js`, text: new Launcher(plan, program.right, about, all, names).text() },
     { name: "support.js", text: support },
     { name: "example.js", text: exampleText(plan, about, all) },
-    {
-      name: "package.json",
-      text: `${JSON.stringify({ name: about.name, private: true, type: "module", dependencies: { "gpu.js": "^2.24.1" } }, null, 2)}\n`,
-    },
+    { name: "package.json", text: packageText(about, { "gpu.js": "^2.24.1" }) },
     { name: "README.md", text: readmeText(plan, about, all, names) },
   ]);
 }
@@ -66,11 +65,6 @@ ${kernels.map(one).join("\n")}
 ];
 `;
 }
-
-/** A line of the text that is made, not of this file. */
-const importing = (what: string, from: string): string => `import ${what} from "${from}";`;
-const describe = (b: Buffer): string => (b.axes.length === 0 ? `${b.dtype}, one number` : `${b.dtype} [${shapeOf(b)}]`);
-const listed = (xs: readonly (string | number)[]): string => `[${xs.join(", ")}]`;
 
 /** The steps as JavaScript. */
 class Launcher {
@@ -107,21 +101,19 @@ ${importing("{ kernels }", "./kernels.js")}
 ${importing(`{ ${imports.join(", ")} }`, "./support.js")}
 
 /** Arrays are row-major in the order of their axes:
-${this.all.map((a) => ` *  ${a.kind} ${JSON.stringify(a.name)}: ${describe(a.buffer)}`).join("\n")}${extents.length > 0 ? `\n *  and the sizes of a run, { ${extents.map(({ e }) => `${JSON.stringify(e.name)}: 0 to ${e.max}`).join(", ")} }.` : ""}
+${this.all.map((a) => ` *  ${a.kind} ${quoted(a.name)}: ${describe(a.buffer)}`).join("\n")}${extents.length > 0 ? `\n *  and the sizes of a run, { ${extents.map(({ e }) => `${quoted(e.name)}: 0 to ${e.max}`).join(", ")} }.` : ""}
  *  Kernels compile when they first run. */
 export function open(GPU, { mode = "webasm" } = {}) {
   const { launch, close } = opened(GPU, mode, kernels);
 ${program.buffers
   .flatMap((b, i) => (b.data ? [`  const ${this.#name(i)} = Float32Array.of(${Array.from(b.data, numberText).join(", ")});\n`] : []))
   .join("")}  const run = (arrays${extents.length > 0 ? ", extents" : ""}) => {
-${extents.map(({ e, name }) => `    const ${name} = extents[${JSON.stringify(e.name)}];\n    if (!(Number.isInteger(${name}) && ${name} >= 0 && ${name} <= ${e.max})) throw new RangeError(\`extents.${e.name} is \${${name}}: a whole number from 0 to ${e.max} is wanted\`);\n`).join("")}${this.#memory()}
+${extents.map(({ e, name }) => `    const ${name} = extents[${quoted(e.name)}];\n    if (!(Number.isInteger(${name}) && ${name} >= 0 && ${name} <= ${e.max})) throw new RangeError(\`extents.${e.name} is \${${name}}: a whole number from 0 to ${e.max} is wanted\`);\n`).join("")}${this.#memory()}
 ${body}
     return {
 ${this.all
   .filter((a) => a.kind === "output")
-  .map(
-    (a) => `      ${JSON.stringify(a.name)}: gather(${this.#name(this.#number(a))}, ${this.#layout(a.buffer)}, ${JSON.stringify(a.buffer.dtype)}),`,
-  )
+  .map((a) => `      ${quoted(a.name)}: gather(${this.#name(this.#number(a))}, ${this.#layout(a.buffer)}, ${quoted(a.buffer.dtype)}),`)
   .join("\n")}
     };
   };
@@ -140,9 +132,9 @@ ${this.all
         if (b.role === "table" || b.role === "scratch") return [];
         if (argument?.kind === "input")
           return [
-            `    const ${name} = spread(${JSON.stringify(argument.name)}, arrays[${JSON.stringify(argument.name)}], ${this.#layout(argument.buffer)}, ${elements(argument.buffer)}, ${JSON.stringify(b.dtype)});`,
+            `    const ${name} = spread(${quoted(argument.name)}, arrays[${quoted(argument.name)}], ${this.#layout(argument.buffer)}, ${elements(argument.buffer)}, ${quoted(b.dtype)});`,
           ];
-        if (argument?.kind === "state") return [`    const ${name} = arrays[${JSON.stringify(argument.name)}]; // read and written`];
+        if (argument?.kind === "state") return [`    const ${name} = arrays[${quoted(argument.name)}]; // read and written`];
         return [`    const ${name} = new Float32Array(${b.axes.reduce<number>((n, a) => n * most(a), 1)});`];
       })
       .join("\n");
@@ -178,8 +170,7 @@ ${this.all
         return `${pad}{ // ${s.name}\n${this.#steps(s.body, `${pad}  `)}\n${pad}}`;
       case "loop": {
         const i = this.#int(s.v);
-        const head = s.reverse ? `let ${i} = ${s.count - 1}; ${i} >= 0; ${i}--` : `let ${i} = 0; ${i} < ${s.count}; ${i}++`;
-        return `${pad}for (${head}) {\n${this.#steps(s.body, `${pad}  `)}\n${pad}}`;
+        return `${pad}${loopHead(i, s)} {\n${this.#steps(s.body, `${pad}  `)}\n${pad}}`;
       }
       case "launch": {
         const args = s.args.map((a) => (typeof a === "string" ? this.#int(a) : this.#name(a)));
@@ -214,26 +205,16 @@ ${this.all
     return { constant: `${address.constant}${fixed.join("")}`, steps: axes.map((a) => own.get(a.v) ?? 0) };
   }
 }
-const numberText = (x: number): string => (Object.is(x, -0) ? "-0" : String(x));
-
-const randomText: { readonly [D in DType]: string } = {
-  f32: "Math.random() - 0.5",
-  f64: "Math.random() - 0.5",
-  bf16: "Math.random() - 0.5",
-  f16: "Math.random() - 0.5",
-  i32: "Math.floor(4 * Math.random())",
-  bool: "Math.random() < 0.5 ? 1 : 0",
-};
 function exampleText(plan: Plan, about: About, all: readonly Argument[]): string {
   const given = all.filter((a) => a.kind !== "output");
-  const sizes = `{ ${plan.extents.map((e) => `${JSON.stringify(e.name)}: ${e.max}`).join(", ")} }`;
+  const sizes = `{ ${plan.extents.map((e) => `${quoted(e.name)}: ${e.max}`).join(", ")} }`;
   return `// ${about.title} on random data: node example.js
 ${importing("{ GPU }", "gpu.js")}
 ${importing("{ open }", `./${about.name}.js`)}
 
 const program = open(GPU);
 const arrays = {
-${given.map((a) => `  ${JSON.stringify(a.name)}: Float32Array.from({ length: ${elements(a.buffer)} }, () => ${randomText[a.buffer.dtype]}),`).join("\n")}
+${given.map((a) => `  ${quoted(a.name)}: ${randomArray(a.buffer)},`).join("\n")}
 };
 program.run(arrays${plan.extents.length > 0 ? `, ${sizes}` : ""}); // the first compiles
 const before = performance.now();

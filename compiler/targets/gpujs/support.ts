@@ -1,22 +1,10 @@
 // What every module exported for gpu.js has beside its kernels: copies between arrays of the host, as text.
 
+import { FOR_EACH_IN } from "../export.js";
+
 export const support = `// Copies between arrays, for programs that Mallard exported.
 
-/** Calls each(dense, strided) for every index below \`counts\`, row by row. */
-function forEachIn(counts, strides, each) {
-  const length = counts.reduce((n, c) => n * c, 1);
-  const at = counts.map(() => 0);
-  for (let dense = 0, address = 0; dense < length; dense++) {
-    each(dense, address);
-    for (let d = counts.length - 1; d >= 0; d--) {
-      at[d]++;
-      address += strides[d];
-      if (at[d] < counts[d]) break;
-      address -= strides[d] * at[d];
-      at[d] = 0;
-    }
-  }
-}
+${FOR_EACH_IN}
 
 const word = new Uint32Array(1);
 const float = new Float32Array(word.buffer);
@@ -51,7 +39,7 @@ export function spread(name, data, counts, strides, elements, dtype) {
   if (data?.length !== length) throw new RangeError(\`"\${name}" has \${data?.length ?? "no"} elements for \${length}\`);
   const round = rounding[dtype] ?? same;
   const out = new Float32Array(elements);
-  forEachIn(counts, strides, (dense, at) => {
+  forEachIn({ counts, strides }, (dense, at) => {
     out[at] = round(data[dense]);
   });
   return out;
@@ -60,7 +48,7 @@ export function spread(name, data, counts, strides, elements, dtype) {
 export function gather(data, counts, strides, dtype) {
   const make = { i32: Int32Array, bool: Uint8Array, f64: Float64Array }[dtype] ?? Float32Array;
   const out = new make(counts.reduce((n, c) => n * c, 1));
-  forEachIn(counts, strides, (dense, at) => {
+  forEachIn({ counts, strides }, (dense, at) => {
     out[dense] = data[at];
   });
   return out;
@@ -69,16 +57,16 @@ export function gather(data, counts, strides, dtype) {
 /** into[constant + Σ step·index] = from[index]. */
 export function store(from, counts, strides, into, constant, steps, round = same) {
   const to = new Int32Array(counts.reduce((n, c) => n * c, 1));
-  forEachIn(counts, steps, (dense, at) => {
+  forEachIn({ counts, strides: steps }, (dense, at) => {
     to[dense] = constant + at;
   });
-  forEachIn(counts, strides, (dense, at) => {
+  forEachIn({ counts, strides }, (dense, at) => {
     into[to[dense]] = round(from[at]);
   });
 }
 /** The same with an array of addresses. */
 export function storeAt(from, counts, strides, into, addresses, round = same) {
-  forEachIn(counts, strides, (_, at) => {
+  forEachIn({ counts, strides }, (_, at) => {
     into[addresses[at]] = round(from[at]);
   });
 }
@@ -86,7 +74,7 @@ export function storeAt(from, counts, strides, into, addresses, round = same) {
 export function scatter(index, value, counts, strides, inner, rows, size, stride) {
   const out = new Float32Array(rows * stride);
   if (stride === 0) return out;
-  forEachIn(counts, strides, (_, at) => {
+  forEachIn({ counts, strides }, (_, at) => {
     const t = index[at];
     if (!(t >= 0 && t < size)) return;
     out[Math.floor(at / inner) * stride + t] += value[at];

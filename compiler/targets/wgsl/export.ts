@@ -3,15 +3,31 @@
 // hosts in other languages what to bind. Kernels, bindings and the order of dispatches are those of the WebGPU device on an
 // adapter that has what every one has, so results have the same bits.
 import { type Either, isLeft, left, right } from "fp-ts/lib/Either.js";
-import type { DType, Extent } from "../../../dsl/node.js";
-import { type Buffer, type Expr, elements, extentVar, strides } from "../../lower/expr.js";
+import type { Extent } from "../../../dsl/node.js";
+import { type Buffer, type Expr, extentVar, strides } from "../../lower/expr.js";
 import type { Blocks, Nest } from "../../lower/nest.js";
 import { showNest } from "../../lower/show.js";
 import { nestsOf } from "../../lower/turns.js";
 import type { Plan } from "../../plan.js";
-import { type About, type ExportedFile, field, numbered, shapeOf } from "../export.js";
+import {
+  type About,
+  type Argument,
+  argumentsOf,
+  describe,
+  type ExportedFile,
+  field,
+  importing,
+  JS_KEYWORDS,
+  listed,
+  loopHead,
+  numbered,
+  numberText,
+  packageText,
+  quoted,
+} from "../export.js";
 import { spellings } from "../js/spell.js";
 import type { TargetError } from "../target.js";
+import { exampleText, type KernelRow, pageText, readmeText } from "./export-texts.js";
 import { wgsl } from "./index.js";
 import { guaranteed } from "./limits.js";
 import { type IntSource, type Range, SMALL_STATE, type WgslPipeline, type WgslProgram, type WgslStep } from "./program.js";
@@ -19,30 +35,16 @@ import { type OwnSegment, type Segments, segmentsOf } from "./segments.js";
 import { bytesIn, storageOf } from "./storage.js";
 import { support } from "./support.js";
 
-interface Argument {
-  readonly name: string;
-  readonly buffer: Buffer;
-  readonly kind: "input" | "output" | "state";
-}
 interface File extends ExportedFile {
   readonly pipeline: WgslPipeline;
 }
-/** What an importing module may be in strict mode, and what the launcher itself declares. */
-const RESERVED = `arguments await break case catch class const continue debugger default delete do else enum eval export extends false finally for
-  function if implements import in instanceof interface let new null package private protected public return static super switch this throw true try
-  typeof var void while with yield arrays extents device gpu job kernels memory tables open opened run sized Math Number Boolean`.split(/\s+/);
+/** What no variable of the launcher may be called: keywords, and what it itself declares. */
+const RESERVED = [...JS_KEYWORDS, ..."arrays extents device gpu job kernels memory tables open opened run sized Math Number Boolean".split(" ")];
 
 export function exportWgsl(plan: Plan, about: About): Either<TargetError, readonly ExportedFile[]> {
   const program = wgsl(guaranteed).compile(plan);
   if (isLeft(program)) return program;
-  const argument =
-    (kind: Argument["kind"]) =>
-    ([name, buffer]: readonly [string, Buffer]): Argument => ({ name, buffer, kind });
-  const all = [
-    ...Object.entries(plan.inputs).map(argument("input")),
-    ...Object.entries(plan.state).map(argument("state")),
-    ...Object.entries(plan.outputs).map(argument("output")),
-  ];
+  const all = argumentsOf(plan);
   const files = filesOf(plan, program.right, about);
   const segments = segmentsOf(program.right, guaranteed.bufferSize);
   if (isLeft(segments)) return tooLarge(plan, segments.left);
@@ -55,11 +57,8 @@ export function exportWgsl(plan: Plan, about: About): Either<TargetError, readon
     { name: "support.js", text: support },
     { name: "example.js", text: exampleText(plan, about, all) },
     { name: "example.html", text: pageText(about) },
-    {
-      name: "package.json",
-      text: `${JSON.stringify({ name: about.name, private: true, type: "module", dependencies: { webgpu: "^0.6.2" } }, null, 2)}\n`,
-    },
-    { name: "README.md", text: readmeText(plan, program.right, about, all, files, launcher) },
+    { name: "package.json", text: packageText(about, { webgpu: "^0.6.2" }) },
+    { name: "README.md", text: readmeText(plan, about, all, rowsOf(program.right, files, launcher), launcher.memory) },
   ]);
 }
 
@@ -94,15 +93,17 @@ function filesOf(plan: Plan, program: WgslProgram, about: About): readonly File[
     };
   });
 }
+function rowsOf(program: WgslProgram, files: readonly File[], launcher: Launcher): readonly KernelRow[] {
+  const dispatches = dispatchesOf(program.steps);
+  return files.map(({ name, pipeline }, i) => {
+    const ranges = dispatches.find((d) => d.pipeline === i)?.bindings ?? [];
+    const binds = ranges.map((r, b) => `${b}: ${launcher.rangeOf(r).memory} (${pipeline.access[b]})`).join("; ");
+    return { file: name, workgroup: pipeline.workgroupSize, binds, ints: pipeline.ints };
+  });
+}
 type Dispatch = Extract<WgslStep, { do: "dispatch" }>;
 const dispatchesOf = (steps: readonly WgslStep[]): readonly Dispatch[] => steps.flatMap((s) => (s.do === "dispatch" ? [s] : dispatchesOf(s.body)));
 
-/** A line of the text that is made, not of this file. */
-const importing = (what: string, from: string): string => `import ${what} from "${from}";`;
-const later = (from: string): string => `import("${from}")`;
-const describe = (b: Buffer): string => (b.axes.length === 0 ? `${b.dtype}, one number` : `${b.dtype} [${shapeOf(b)}]`);
-const listed = (xs: readonly (string | number)[]): string => `[${xs.join(", ")}]`;
-const quoted = (text: string): string => JSON.stringify(text);
 const aligned = (bytes: number): number => Math.max(256, Math.ceil(bytes / 256) * 256);
 
 /** A part of one GPU buffer, by the buffer's name. */
@@ -258,8 +259,7 @@ ${arrays(made)}    ]);
       return `${pad}job.dispatch(${s.pipeline}, ${listed(bindings)}, ${listed(s.ints.map((i) => this.#int(i, s)))}, ${this.intText(s.workgroups)}); // ${s.name}`;
     }
     const i = this.#variable(s.v);
-    const head = s.reverse ? `let ${i} = ${s.count - 1}; ${i} >= 0; ${i}--` : `let ${i} = 0; ${i} < ${s.count}; ${i}++`;
-    return [`${pad}for (${head}) {`, ...(s.blocks ? this.#blocks(s.blocks, i, `${pad}  `) : []), this.#steps(s.body, `${pad}  `), `${pad}}`].join(
+    return [`${pad}${loopHead(i, s)} {`, ...(s.blocks ? this.#blocks(s.blocks, i, `${pad}  `) : []), this.#steps(s.body, `${pad}  `), `${pad}}`].join(
       "\n",
     );
   }
@@ -287,103 +287,4 @@ ${arrays(made)}    ]);
       }),
     ];
   }
-}
-const numberText = (x: number): string => (Object.is(x, -0) ? "-0" : String(x));
-
-const randomText: { readonly [D in DType]: string } = {
-  f32: "Math.random() - 0.5",
-  f64: "Math.random() - 0.5",
-  bf16: "Math.random() - 0.5",
-  f16: "Math.random() - 0.5",
-  i32: "Math.floor(4 * Math.random())",
-  bool: "Math.random() < 0.5 ? 1 : 0",
-};
-/** For Node and a page alike. */
-function exampleText(plan: Plan, about: About, all: readonly Argument[]): string {
-  const given = all.filter((a) => a.kind !== "output");
-  const sizes = plan.extents.length > 0 ? `, { ${plan.extents.map((e) => `${quoted(e.name)}: ${e.max}`).join(", ")} }` : "";
-  return `// ${about.title} on random data: node example.js, or example.html from a server on this machine.
-${importing("{ open }", `./${about.name}.js`)}
-
-/** The browser's; in Node the package's (npm install), by Vulkan, Metal or Direct3D 12. */
-let gpu = globalThis.navigator?.gpu ?? (await import(/* @vite-ignore */ "webgpu")).create([]);
-const adapter = await gpu.requestAdapter();
-if (!adapter) throw new Error("no GPU was found");
-const device = await adapter.requestDevice();
-
-export async function example(say) {
-  const program = await open(device);
-  const arrays = {
-${given.map((a) => `    ${quoted(a.name)}: Float32Array.from({ length: ${elements(a.buffer)} }, () => ${randomText[a.buffer.dtype]}),`).join("\n")}
-  };
-  await program.run(arrays${sizes});
-  const before = performance.now();
-  const results = await program.run(arrays${sizes});
-  say(\`\${(performance.now() - before).toFixed(1)} ms a run\`);
-  for (const [name, data] of Object.entries(results)) say(\`\${name} \${data.length} \${data.slice(0, 4).join(" ")}\`);
-  program.close();
-}
-if (!globalThis.document) {
-  await example(console.log);
-  device.destroy();
-  gpu = null; // Node ends when nobody can reach it
-}
-`;
-}
-const pageText = (about: About): string => `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<title>${about.title.replaceAll("&", "&amp;").replaceAll("<", "&lt;")}</title>
-<pre></pre>
-<script type="module">
-  const out = document.querySelector("pre");
-  const say = (line) => out.append(line + "\\n");
-  ${later("./example.js")}.then(({ example }) => example(say)).catch((e) => say(String(e)));
-</script>
-</html>
-`;
-
-function readmeText(plan: Plan, program: WgslProgram, about: About, all: readonly Argument[], files: readonly File[], launcher: Launcher): string {
-  const dispatches = dispatchesOf(program.steps);
-  const used = (i: number) => {
-    const d = dispatches.find((x) => x.pipeline === i);
-    return d?.bindings.map((r, b) => `${b}: ${launcher.rangeOf(r).memory} (${files[i]?.pipeline.access[b]})`).join("; ") ?? "";
-  };
-  return `# ${about.title} in WGSL
-
-Compiled by Mallard ${about.version} for the limits that every WebGPU adapter has: no feature is enabled, no more than
-${guaranteed.storageBuffers} storage buffers are bound, ${guaranteed.invocations} invocations and ${guaranteed.workgroupMemory / 1024} KiB of workgroup memory are used at most. Nothing here needs Mallard.
-
-\`\`\`sh
-npm install          # the package webgpu, for Node
-node example.js      # random data: time of a run and the first numbers of each result
-npx serve            # or any server on this machine: example.html is the same in a browser
-\`\`\`
-
-| file | what it is |
-|---|---|
-| \`${about.name}.js\` | \`open(device)\` compiles the kernels; \`run(arrays${plan.extents.length > 0 ? ", extents" : ""})\` gives a promise of the results; \`close()\` frees its memory |
-| \`*.wgsl\` | ${files.length} kernels, each with what it computes and where that was written |
-| \`support.js\` | buffers, pipelines and copies; its one interface is a \`GPUDevice\` |
-| \`example.js\`, \`example.html\` | an example, for Node and for a page |
-
-## Arrays
-
-Row-major in the order of the axes; any array of numbers.${plan.extents.length > 0 ? ` Run-time sizes: ${plan.extents.map((e) => `\`${e.name}\` (up to ${e.max})`).join(", ")}.` : ""}
-
-| name | | |
-|---|---|---|
-${all.map((a) => `| \`${a.name}\` | ${a.kind === "state" ? "given with each run" : a.kind} | ${describe(a.buffer)} |`).join("\n")}
-
-## Kernels
-
-For hosts in other languages: the entry point is \`main\`, storage buffers are \`@group(0) @binding(0)\` and up, and a uniform
-buffer of 32-bit integers comes last where there is one. Workgroups are numbered along x, and x + y · (workgroups along x)
-where there are more than ${guaranteed.dispatch}; \`${about.name}.js\` has the dispatches in order with the bytes that each binds, the
-integers and the number of workgroups. GPU buffers: ${[...launcher.memory].map(([name, bytes]) => `${name} (${bytes} bytes)`).join(", ")}.
-
-| file | workgroup | binds | integers |
-|---|---|---|---|
-${files.map((f, i) => `| \`${f.name}\` | ${f.pipeline.workgroupSize.join(" × ")} | ${used(i)} | ${f.pipeline.ints} |`).join("\n")}
-`;
 }

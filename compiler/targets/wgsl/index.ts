@@ -5,10 +5,10 @@ import type { Kernel } from "../../loop/ir.js";
 import { place } from "../../loop/place.js";
 import { type Interval, interval } from "../../loop/terms.js";
 import { verifyKernel } from "../../loop/verify.js";
-import { type Expr, extentVar } from "../../lower/expr.js";
+import type { Expr } from "../../lower/expr.js";
 import type { Nest, Step } from "../../lower/nest.js";
-import { loopsOf, nestsOf, turnRanges } from "../../lower/turns.js";
-import type { Plan } from "../../plan.js";
+import { nestsOf } from "../../lower/turns.js";
+import { outerOf } from "../around.js";
 import { numbered } from "../naming.js";
 import type { Target, TargetError } from "../target.js";
 import { type Binding, bindingsOf, TooMany } from "./bindings.js";
@@ -26,17 +26,6 @@ export { guaranteed, numerics, type WgslLimits } from "./limits.js";
 export { lowering } from "./lowering.js";
 export * from "./program.js";
 export { storedBytes } from "./storage.js";
-
-/** What stands around a plan's nests: run-time extents, and what is different in each turn of a loop. */
-function outerOf(plan: Plan): ReadonlyMap<string, Interval> {
-  const outer = new Map<string, Interval>();
-  for (const e of plan.extents) {
-    const v = extentVar(e);
-    if (v.kind === "var") outer.set(v.name, { lo: 0, hi: e.max });
-  }
-  for (const s of loopsOf(plan.steps)) for (const [v, [lo, hi]] of turnRanges(s)) outer.set(v, { lo, hi });
-  return outer;
-}
 
 /** A nest's loops, ready to print. */
 interface Made {

@@ -1,5 +1,7 @@
 // What every program exported as WGSL has beside its kernels: pipelines, buffers and copies on a GPUDevice, as text.
 
+import { FOR_EACH_IN } from "../export.js";
+
 export const support = `// Runs kernels on a GPUDevice, for programs that Mallard exported.
 
 const USAGE = { mapRead: 1, copyFrom: 4, copyTo: 8, uniform: 0x40, storage: 0x80 };
@@ -67,21 +69,7 @@ const product = (xs) => xs.reduce((n, x) => n * x, 1);
 const reach = ({ counts, strides }) => (product(counts) === 0 ? 0 : 1 + counts.reduce((n, c, d) => n + (c - 1) * strides[d], 0));
 const words = (type, elements) => Math.ceil((elements * types[type].stored.BYTES_PER_ELEMENT) / 4) * 4;
 
-/** Calls each(dense, strided) for every index below \`counts\`. */
-function forEachIn({ counts, strides }, each) {
-  const length = product(counts);
-  const at = counts.map(() => 0);
-  for (let dense = 0, address = 0; dense < length; dense++) {
-    each(dense, address);
-    for (let d = counts.length - 1; d >= 0; d--) {
-      at[d]++;
-      address += strides[d];
-      if (at[d] < counts[d]) break;
-      address -= strides[d] * at[d];
-      at[d] = 0;
-    }
-  }
-}
+${FOR_EACH_IN}
 /** An array as bytes at its places among greatest sizes. */
 function spread(array, data) {
   const length = product(array.counts);

@@ -6,7 +6,7 @@ import type { Plan } from "../../../compiler/plan.js";
 import { type GpujsMode, type GpujsProgram, gpujs, lengthOf, limits } from "../../../compiler/targets/gpujs/index.js";
 import type { Device, DeviceState, Executable, HostArray, StateSpec } from "../../device.js";
 import { DeviceError } from "../../errors.js";
-import { checkExtents, describeAxes, fromStorage, layoutOf, type Staged, stageInputs, toStorage } from "../../host.js";
+import { checkRun, checkState, fromStorage, layoutOf, orThrow, type Staged, stateData } from "../../host.js";
 import type { GpujsHost } from "./host.js";
 import type { LoadModule } from "./load.js";
 import { localHost } from "./local.js";
@@ -22,10 +22,6 @@ export interface GpujsOptions {
   readonly host?: GpujsHost | undefined;
 }
 
-const right = <A>(e: E.Either<Error, A>): A => {
-  if (E.isLeft(e)) throw e.left;
-  return e.right;
-};
 /** What is freed is of no more interest, nor is whether the host that held it is still there. */
 const forget = (freeing: Promise<void>): void => void freeing.catch(() => undefined);
 
@@ -64,9 +60,7 @@ class State implements DeviceState {
   }
   async write(path: string, given: ArrayLike<number>): Promise<void> {
     const { spec, memory } = this.find(path);
-    if (given.length !== spec.elements)
-      throw new DeviceError({ kind: "InputLength", name: path, expected: spec.dtype, elements: spec.elements, got: given.length });
-    const values = Float32Array.from(fromStorage(spec.dtype, right(toStorage(path, spec.dtype, given)))); // the caller may change its array
+    const values = Float32Array.from(fromStorage(spec.dtype, orThrow(stateData(spec, given)))); // the caller may change its array
     if (spec.dtype === "i32") checkIntegers(path, values, limits.exactInt);
     await this.device.host.write(memory, values);
   }
@@ -109,9 +103,7 @@ class Program implements Executable {
     this.#check();
     if (!(state instanceof State) || state.device !== this.device) throw new DeviceError({ kind: "ForeignState" });
     const { plan, program } = this;
-    const sizes = right(checkExtents(plan.extents, extents));
-    const now: ReadonlyMap<number, number> = new Map(plan.extents.map((axis, i) => [axis.id, sizes[i] as number]));
-    const staged = right(stageInputs(plan.inputs, inputs, now));
+    const { sizes, extents: now, staged } = orThrow(checkRun(plan, inputs, extents));
     const outputs = Object.entries(plan.outputs);
     const result = await this.device.host.run(this.number, {
       ints: Object.fromEntries(program.extents.map((name, i) => [name, sizes[i] as number])),
@@ -148,14 +140,7 @@ class Program implements Executable {
     return Object.entries(this.plan.state).map(([path, b]) => {
       const { spec, memory } = state.find(path);
       const number = this.program.state[path] as number;
-      const elements = lengthOf(this.program.buffers[number] as GpujsProgram["buffers"][number]);
-      if (spec.dtype !== b.dtype || spec.elements !== elements)
-        throw new DeviceError({
-          kind: "StateMismatch",
-          path,
-          expected: `${describeAxes(b, new Map())} (${elements} elements)`,
-          got: `${spec.elements} elements of ${spec.dtype}`,
-        });
+      orThrow(checkState(b, lengthOf(this.program.buffers[number] as GpujsProgram["buffers"][number]), spec));
       return [number, memory];
     });
   }

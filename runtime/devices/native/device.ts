@@ -9,7 +9,7 @@ import type { Plan } from "../../../compiler/plan.js";
 import type { Words } from "../../../dsl/random.js";
 import type { Device, DeviceState, Executable, HostArray, StateSpec } from "../../device.js";
 import { DeviceError } from "../../errors.js";
-import { BYTES, checkExtents, describeAxes, fromStorage, layoutOf, type Staged, stageInputs, storage, toStorage } from "../../host.js";
+import { BYTES, checkRun, checkState, fromStorage, layoutOf, orThrow, type Staged, stateData, storage, toStorage, withOwnData } from "../../host.js";
 import type { Frame, Image } from "../../image.js";
 import type { Unit } from "./build.js";
 import { obtain, type Verified } from "./cache.js";
@@ -74,11 +74,6 @@ class Queue {
   }
 }
 
-const right = <A>(e: E.Either<Error, A>): A => {
-  if (E.isLeft(e)) throw e.left;
-  return e.right;
-};
-
 /** Allocations that are freed together, once. */
 class Memory {
   #held: Allocation[] = [];
@@ -87,7 +82,7 @@ class Memory {
     readonly count: (bytes: number) => void,
   ) {}
   alloc(bytes: number, what: string): Address {
-    const a = right(this.native.alloc(bytes, what));
+    const a = orThrow(this.native.alloc(bytes, what));
     this.#held.push(a);
     this.count(a.bytes);
     return a.address;
@@ -153,7 +148,7 @@ class State implements DeviceState {
         const [table, what] = [own.alloc(16, "a table"), own.alloc(FILL_BYTES, "what a weight is filled with")];
         native.put(table, BigUint64Array.of(address, what));
         native.put(what, new Uint8Array(given.buffer));
-        right(await pool.run(native.fill, table, table, 0));
+        orThrow(await pool.run(native.fill, table, table, 0));
       } finally {
         own.free();
       }
@@ -180,9 +175,7 @@ class State implements DeviceState {
   }
   async write(path: string, data: ArrayLike<number>): Promise<void> {
     const { spec, address } = this.find(path);
-    if (data.length !== spec.elements)
-      throw new DeviceError({ kind: "InputLength", name: path, expected: spec.dtype, elements: spec.elements, got: data.length });
-    const converted = right(toStorage(path, spec.dtype, data));
+    const converted = orThrow(stateData(spec, data));
     // The caller may change its array as soon as this returns.
     const mine = converted === data && this.context.queue.busy ? converted.slice() : converted;
     const put = () => this.context.native.put(address, mine);
@@ -215,7 +208,7 @@ class Program implements Executable {
     readonly key: string,
   ) {
     this.#memory = new Memory(context.native, context.count);
-    this.#entry = right(library.address(artifact.entry));
+    this.#entry = orThrow(library.address(artifact.entry));
     context.owned.add(this);
   }
   get kernels(): Executable["kernels"] {
@@ -236,16 +229,14 @@ class Program implements Executable {
   ): Promise<Readonly<Record<string, HostArray>>> {
     this.#check();
     if (!(state instanceof State) || state.context !== this.context) throw new DeviceError({ kind: "ForeignState" });
-    const sizes = right(checkExtents(this.plan.extents, extents));
-    const now: ReadonlyMap<number, number> = new Map(this.plan.extents.map((axis, i) => [axis.id, sizes[i]!]));
-    let staged = right(stageInputs(this.plan.inputs, inputs, now));
+    const { sizes, extents: now, staged } = orThrow(checkRun(this.plan, inputs, extents));
     const states = this.#bind(state);
     // The caller may change its arrays as soon as this returns; with nothing before us they are read before it does.
     const early = !this.context.queue.busy;
-    if (!early) staged = staged.map((s) => (s.data === inputs[s.name] ? { ...s, data: s.data.slice() } : s));
-    else this.#copyIn(staged);
+    const later = early ? null : withOwnData(staged, inputs);
+    if (early) this.#copyIn(staged);
     return this.context.queue.add(async () => {
-      if (!early) this.#copyIn(staged);
+      if (later) this.#copyIn(later);
       const table = this.#ready();
       const places = this.#places!;
       this.artifact.bufferOrder.forEach((b, i) => {
@@ -256,7 +247,7 @@ class Program implements Executable {
       const native = this.context.native;
       native.put(table.address, table.pointers);
       native.put(table.extents, Int32Array.from(sizes));
-      right(await this.context.pool.run(this.#entry, table.address, table.extents, this.artifact.scratchBytesPerThread));
+      orThrow(await this.context.pool.run(this.#entry, table.address, table.extents, this.artifact.scratchBytesPerThread));
       const out: Record<string, HostArray> = {};
       for (const [name, b] of Object.entries(this.plan.outputs)) {
         const layout = layoutOf(b, now);
@@ -274,13 +265,7 @@ class Program implements Executable {
     const out = new Map<number, Address>();
     for (const [path, b] of Object.entries(this.plan.state)) {
       const { spec, address } = state.find(path);
-      if (spec.dtype !== b.dtype || spec.elements !== elements(b))
-        throw new DeviceError({
-          kind: "StateMismatch",
-          path,
-          expected: `${describeAxes(b, new Map())} (${elements(b)} elements)`,
-          got: `${spec.elements} elements of ${spec.dtype}`,
-        });
+      orThrow(checkState(b, elements(b), spec));
       out.set(b.id, address);
     }
     return out;
@@ -299,7 +284,7 @@ class Program implements Executable {
         const offset = this.plan.offsets.get(b.id);
         if (b.role === "temp" && offset !== undefined) places.set(b.id, arena + BigInt(offset));
         else places.set(b.id, m.alloc(elements(b) * BYTES[b.dtype], `${b.role} ${b.name} of ${this.plan.name}`));
-        if (b.role === "table" && b.data) this.context.native.put(places.get(b.id)!, right(toStorage(b.name, b.dtype, b.data)));
+        if (b.role === "table" && b.data) this.context.native.put(places.get(b.id)!, orThrow(toStorage(b.name, b.dtype, b.data)));
       }
       const n = Math.max(1, this.artifact.bufferOrder.length);
       const table = {
@@ -379,12 +364,12 @@ class CpuDevice implements NativeDevice {
     this.#check();
     const { native, pool, queue } = this.#context;
     const lent = { native, pool, toolchain: this.toolchain, folder: this.cacheFolder };
-    const choices = right(await this.choose(plan, { ...lent, alone: (job) => queue.add(job) }));
+    const choices = orThrow(await this.choose(plan, { ...lent, alone: (job) => queue.add(job) }));
     this.#check(); // disposed while others ran
-    const artifact = right(this.emit(plan, choices));
-    const opened = right(await obtain(this.cacheFolder, withFlags(this.toolchain, artifact.flags ?? []), artifact.units));
+    const artifact = orThrow(this.emit(plan, choices));
+    const opened = orThrow(await obtain(this.cacheFolder, withFlags(this.toolchain, artifact.flags ?? []), artifact.units));
     if (opened.refused) this.notice(`kernel cache: ${opened.refused.path} ${opened.refused.reason}: not used, compiled again`);
-    const library = right(load(opened.library));
+    const library = orThrow(load(opened.library));
     try {
       this.#check(); // disposed while the compiler ran
       return new Program(this.#context, plan, artifact, library, opened.library.key);
@@ -395,8 +380,8 @@ class CpuDevice implements NativeDevice {
   }
   #reopen(image: Image, verified: Verified, plan: () => Plan): Executable {
     this.#check();
-    const library = right(load(verified));
-    const emit = () => right(this.emit(plan(), new Map()));
+    const library = orThrow(load(verified));
+    const emit = () => orThrow(this.emit(plan(), new Map()));
     try {
       const artifact: Runnable = {
         ...image,

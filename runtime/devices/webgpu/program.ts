@@ -11,7 +11,7 @@ import type { Segments } from "../../../compiler/targets/wgsl/segments.js";
 import { bytesIn, storageOf } from "../../../compiler/targets/wgsl/storage.js";
 import type { DeviceState, Executable, HostArray } from "../../device.js";
 import { DeviceError } from "../../errors.js";
-import { checkExtents, describeAxes, fromStorage, layoutOf, type Staged, stageInputs, toStorage } from "../../host.js";
+import { checkRun, checkState, fromStorage, layoutOf, orThrow, type Staged, toStorage, withOwnData } from "../../host.js";
 import { gathered, packed, reach, spread, unpacked, withInfinities } from "./bytes.js";
 import type { Context } from "./context.js";
 import { answer } from "./faults.js";
@@ -69,14 +69,12 @@ export class Program implements Executable {
   ): Promise<Readonly<Record<string, HostArray>>> {
     this.#check();
     if (!(given instanceof State) || given.context !== this.context) throw new DeviceError({ kind: "ForeignState" });
-    const sizes = right(checkExtents(this.plan.extents, extents));
-    const now: ReadonlyMap<number, number> = new Map(this.plan.extents.map((axis, i) => [axis.id, sizes[i] as number]));
-    const staged = right(stageInputs(this.plan.inputs, inputs, now));
+    const { sizes, extents: now, staged } = orThrow(checkRun(this.plan, inputs, extents));
     this.#checkState(given);
     const { order, host } = this.context;
     // The caller may change its arrays as soon as this returns; with nothing before us they are sent before it does.
     const early = order.idle && this.#buffers !== null && this.#bound.get(given)?.generation === given.generation;
-    const own = early ? staged : staged.map((s) => (s.data === inputs[s.name] ? { ...s, data: s.data.slice() } : s));
+    const own = early ? staged : withOwnData(staged, inputs);
     return order.add(async () => {
       this.#check();
       given.check();
@@ -111,16 +109,7 @@ export class Program implements Executable {
   }
 
   #checkState(state: State): void {
-    for (const [path, b] of Object.entries(this.plan.state)) {
-      const spec = state.specOf(path);
-      if (spec.dtype !== b.dtype || spec.elements !== elements(b))
-        throw new DeviceError({
-          kind: "StateMismatch",
-          path,
-          expected: `${describeAxes(b, new Map())} (${elements(b)} elements)`,
-          got: `${spec.elements} elements of ${spec.dtype}`,
-        });
-    }
+    for (const [path, b] of Object.entries(this.plan.state)) orThrow(checkState(b, elements(b), state.specOf(path)));
   }
 
   async #allocate(): Promise<readonly number[]> {
@@ -134,7 +123,7 @@ export class Program implements Executable {
     const tables = this.plan.buffers.flatMap((b) => {
       if (b.role !== "table" || !b.data || !this.program.places.has(b)) return [];
       const stored = storageOf(b);
-      return [{ ...this.#placeOf(b, buffers), data: packed(right(toStorage(b.name, stored, b.data))) }];
+      return [{ ...this.#placeOf(b, buffers), data: packed(orThrow(toStorage(b.name, stored, b.data))) }];
     });
     if (tables.length > 0) {
       const written = await host.submit({ writes: tables });
@@ -303,8 +292,3 @@ export class Program implements Executable {
     });
   }
 }
-
-const right = <A>(e: { readonly _tag: "Left"; readonly left: Error } | { readonly _tag: "Right"; readonly right: A }): A => {
-  if (e._tag === "Left") throw e.left;
-  return e.right;
-};

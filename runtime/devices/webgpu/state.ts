@@ -7,7 +7,7 @@ import { storedBytes } from "../../../compiler/targets/wgsl/storage.js";
 import type { DType } from "../../../dsl/node.js";
 import type { DeviceState, HostArray, StateSpec } from "../../device.js";
 import { DeviceError } from "../../errors.js";
-import { fromStorage, toStorage } from "../../host.js";
+import { fromStorage, orThrow, stateData } from "../../host.js";
 import { checkDtype, packed, unpacked } from "./bytes.js";
 import type { Context } from "./context.js";
 import { answer } from "./faults.js";
@@ -130,13 +130,10 @@ export class State implements DeviceState {
   }
   async write(path: string, data: ArrayLike<number>): Promise<void> {
     const { spec } = this.#find(path);
-    if (data.length !== spec.elements)
-      throw new DeviceError({ kind: "InputLength", name: path, expected: spec.dtype, elements: spec.elements, got: data.length });
-    const converted = toStorage(path, spec.dtype, data);
-    if (converted._tag === "Left") throw converted.left;
+    const converted = orThrow(stateData(spec, data));
     const { host, order } = this.context;
     // The caller may change its array as soon as this returns.
-    const values = packed(converted.right === data && !order.idle ? converted.right.slice() : converted.right);
+    const values = packed(converted === data && !order.idle ? converted.slice() : converted);
     return order.add(async () => {
       const { buffer, offset } = this.bindingOf(path);
       const done = host.submit({ writes: [{ buffer, offset, data: values }] });
