@@ -45,7 +45,11 @@ Examples:
                                                      lengths up to 2048, which each run tells
   $ mallard kernels attention.ts#causal --gradient --out causal --name causal && make -C causal`,
     )
-    .action(async (place: string, flags: Flags) => exit(await run(place, flags)));
+    .action(async (place: string, flags: Flags, command: Command) => {
+      const idle = ["name", "force"].find((flag) => flags.out === undefined && command.getOptionValueSource(flag) === "cli");
+      const wrong = { kind: "usage", message: `--${idle} counts only with --out`, hint: `add --out, or leave --${idle} out` } as const;
+      exit(idle === undefined ? await run(place, flags) : report(wrong, flags.json));
+    });
 }
 
 async function run(place: string, flags: Flags): Promise<number> {

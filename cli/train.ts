@@ -122,7 +122,7 @@ async function run(flags: Flags, command: Command, createProgram: ProgramFactory
   if (isLeft(opened)) return report(opened.left, flags.json);
   using folder = opened.right;
   note(
-    `${count(info.parameters)} parameters, ${info.kernels} kernels, compiled in ${(info.compileMs / 1000).toFixed(1)} s; ${info.device}, ${info.threads} ${info.threads === 1 ? "thread" : "threads"}`,
+    `${count(info.parameters)} parameters, ${info.kernels} kernels, compiled in ${(info.compileMs / 1000).toFixed(1)} s; ${info.device}, ${info.hardware}`,
   );
   if (!isFull(config.program.precision))
     note(`${precisionText(config.program.precision)}: ${megabytes(info.bytes.params)} of weights, ${megabytes(info.bytes.state)} of optimizer state`);

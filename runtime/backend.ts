@@ -58,6 +58,8 @@ export interface Compiled {
 export type Given = Program & { readonly compute?: Storage };
 export interface Backend {
   readonly name: string;
+  /** What computes, for the user. */
+  readonly hardware: string;
   readonly threads: number;
   readonly ahead?: number | undefined;
   alloc(state: readonly StateSpec[]): Promise<DeviceState>;
@@ -128,6 +130,7 @@ function lowered(program: Given, o: LowerOptions): Either<CompileError, Lowered>
 
 export const compiledBackend = (device: Device, threads: number): Backend => ({
   name: device.name,
+  hardware: device.hardware,
   threads,
   ahead: device.ahead,
   alloc: (state) => device.alloc(state),
@@ -244,6 +247,7 @@ class OracleState implements DeviceState {
 
 export const oracleBackend = (): Backend => ({
   name: "js",
+  hardware: "1 thread",
   threads: 1,
   alloc: async (state) => new OracleState(state),
   compile: async (given) => {

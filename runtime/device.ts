@@ -50,6 +50,8 @@ export interface ProgramStore {
 }
 export interface Device {
   readonly name: string;
+  /** What computes, for the user: "2 threads", or the adapter's name. */
+  readonly hardware: string;
   /** What its target wants of a plan. */
   readonly lowering: LowerOptions;
   /** Allocates (zeroed) state for these paths. */

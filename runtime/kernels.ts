@@ -43,7 +43,7 @@ export function kernelsOfProgram(spec: Omit<ProgramSpec, "profile">, printer: Pr
   );
 }
 
-export function planOfProgram(spec: Omit<ProgramSpec, "profile">, lowering: LowerOptions): Either<CompileError, Plan> {
+function planOfProgram(spec: Omit<ProgramSpec, "profile">, lowering: LowerOptions): Either<CompileError, Plan> {
   const p = passed({ ...spec, updates: spec.updates ?? [] });
   if (isLeft(p)) return p;
   const plan = lower(p.right.program, lowering);

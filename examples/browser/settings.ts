@@ -78,20 +78,24 @@ export const RANGES = {
 export type NumberName = keyof typeof RANGES;
 export const isWhole = (name: NumberName): boolean => name !== "tau" && name !== "lr";
 
-/** The settings that an address asks for, such as ?variant=window&steps=20; what it does not name, or names wrongly, is the default. */
-export function settingsOf(query: string): Settings {
-  const given = new URLSearchParams(query);
-  const named = Object.fromEntries(
-    Object.entries(choices).flatMap(([name, all]) => {
-      const value = given.get(name);
-      return value !== null && all.some((x) => x === value) ? [[name, value]] : [];
-    }),
-  );
-  const numbers = Object.fromEntries(
-    Object.entries(RANGES).flatMap(([name, [least, most]]) => {
-      const value = given.get(name) === null ? Number.NaN : Number(given.get(name));
-      return value >= least && value <= most ? [[name, value]] : [];
-    }),
-  );
-  return { ...DEFAULTS, ...named, ...numbers };
+/** What an address asks for, such as ?variant=window&steps=20. What it does not name is the default; so is what it names wrongly,
+ *  of which `wrong` says what there is. */
+export function settingsOf(query: string): { readonly settings: Settings; readonly wrong: readonly string[] } {
+  const settings: Record<string, string | number> = { ...DEFAULTS };
+  const wrong: string[] = [];
+  for (const [name, value] of new URLSearchParams(query)) {
+    const all = Object.entries(choices).find(([n]) => n === name)?.[1];
+    const range = Object.entries(RANGES).find(([n]) => n === name);
+    const number = Number(value);
+    if (all?.some((x) => x === value)) settings[name] = value;
+    else if (all) wrong.push(`${name}=${value}: there are ${all.join(", ")}`);
+    else if (!range) wrong.push(`${name}: there are ${[...Object.keys(choices), ...Object.keys(RANGES)].join(", ")}`);
+    else if (value !== "" && number >= range[1][0] && number <= range[1][1] && (Number.isInteger(number) || !isWhole(range[0] as NumberName)))
+      settings[name] = number;
+    else
+      wrong.push(
+        `${name}=${value}: ${isWhole(range[0] as NumberName) ? "a whole number" : "a number"} from ${range[1][0]} to ${range[1][1]} is wanted`,
+      );
+  }
+  return { settings: settings as unknown as Settings, wrong }; // each value was found among those of its name
 }

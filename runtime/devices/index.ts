@@ -19,34 +19,39 @@ export interface DeviceOptions {
   readonly adapter?: "software" | undefined;
 }
 type Open = (o: DeviceOptions) => Promise<Either<DeviceError, Backend>>;
-const untuned = (device: string, o: DeviceOptions): Either<DeviceError, undefined> =>
-  o.tune
-    ? left(new DeviceError({ kind: "BadOption", option: "tune", value: device, expected: "native: the only device that is tuned" }))
-    : right(undefined);
+/** Options that one device alone has are no option of the others. */
+function misplaced(device: string, o: DeviceOptions): Either<DeviceError, undefined> {
+  const own = [
+    { option: "tune", given: o.tune || undefined, of: "native", expected: "native: the only device that is tuned" },
+    { option: "mode", given: o.mode, of: "gpujs", expected: "gpujs: the only device that has modes" },
+    { option: "adapter", given: o.adapter, of: "webgpu", expected: "webgpu: the only device that has adapters" },
+  ];
+  const wrong = own.find((x) => x.given !== undefined && x.of !== device);
+  return wrong ? left(new DeviceError({ kind: "BadOption", option: wrong.option, value: device, expected: wrong.expected })) : right(undefined);
+}
+const opener =
+  (device: string, open: Open): Open =>
+  async (o) => {
+    const wrong = misplaced(device, o);
+    return isLeft(wrong) ? wrong : open(o);
+  };
 
 export const devices = {
-  native: async (o) => {
+  native: opener("native", async (o) => {
     const { createNative } = await import("./native/index.js");
     const d = await createNative({ ...o, tune: o.tune === true ? {} : o.tune || undefined });
     return isLeft(d) ? d : right(compiledBackend(d.right, d.right.threads));
-  },
-  gpujs: async (o) => {
-    const asked = untuned("gpujs", o);
-    if (isLeft(asked)) return asked;
+  }),
+  gpujs: opener("gpujs", async (o) => {
     const { createGpujs } = await import("./gpujs/index.js");
     const d = await createGpujs({ mode: o.mode });
     return isLeft(d) ? d : right(compiledBackend(d.right, 1));
-  },
-  webgpu: async (o) => {
-    const asked = untuned("webgpu", o);
-    if (isLeft(asked)) return asked;
+  }),
+  webgpu: opener("webgpu", async (o) => {
     const { createWebgpu } = await import("./webgpu/index.js");
     const d = await createWebgpu({ adapter: o.adapter });
     return isLeft(d) ? d : right(compiledBackend(d.right, 1));
-  },
-  js: async (o) => {
-    const asked = untuned("js", o);
-    return isLeft(asked) ? asked : right(oracleBackend());
-  },
+  }),
+  js: opener("js", async () => right(oracleBackend())),
 } as const satisfies Readonly<Record<string, Open>>;
 export type DeviceName = keyof typeof devices;

@@ -128,7 +128,7 @@ class LanguageModel implements LanguageModelProgram {
     this.#info = {
       parameters: this.#params.reduce((n, l) => n + sizeOf(l), 0),
       device: this.session.device,
-      threads: this.session.backend.threads,
+      hardware: this.session.backend.hardware,
       bytes: { params: bytesOf(this.#params), state: bytesOf(this.#state) },
       kernels: compiled.compiled.kernels,
       compileMs: performance.now() - start,

@@ -48,7 +48,8 @@ export interface Probe {
 export interface ProgramInfo {
   readonly parameters: number;
   readonly device: string;
-  readonly threads: number;
+  /** What computes: "2 threads", or the adapter's name. */
+  readonly hardware: string;
   /** Of the weights, and of the optimizer's state, as they are stored. */
   readonly bytes: { readonly params: number; readonly state: number };
   readonly kernels: number;

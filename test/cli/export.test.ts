@@ -295,6 +295,12 @@ describe("refused", () => {
     expect([code, readdirSync(folder.path).includes("here")]).toEqual([2, false]);
     expect(stderr).toMatch(message);
   });
+  test.each([["--name", "mine"], ["--force"]])("%s without --out", async (...flag) => {
+    using folder = temporary();
+    project(folder.path);
+    const { code, stderr } = await mallard(["kernels", "variants.ts#causal", ...flag], { cwd: folder.path });
+    expect([code, stderr]).toEqual([2, `error: ${flag[0]} counts only with --out\n  → add --out, or leave ${flag[0]} out\n`]);
+  });
   test("files that are there already, unless they may be replaced", async () => {
     using folder = temporary();
     project(folder.path);

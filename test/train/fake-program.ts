@@ -40,7 +40,7 @@ export function fakeProgram(options: FakeOptions = {}): Fake {
     info: {
       parameters: SIZE,
       device: "fake",
-      threads: 1,
+      hardware: "1 thread",
       bytes: { params: 4 * SIZE, state: 4 * SIZE },
       kernels: 0,
       compileMs: 0,

@@ -38,6 +38,7 @@ class State implements DeviceState {
 
 export class ValidatingDevice implements Device {
   readonly name = "native";
+  readonly hardware = "none";
   readonly lowering = lowering;
   /** What is wrong, by program and adapter. */
   readonly problems: string[] = [];

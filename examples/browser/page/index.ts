@@ -184,12 +184,13 @@ async function begin(): Promise<void> {
   ]);
   await use(text, "Alice’s Adventures in Wonderland");
   deviceLine(missing);
-  const asked = settingsOf(location.search);
+  const { settings: asked, wrong } = settingsOf(location.search);
   const device = missing[asked.device] === null ? asked.device : missing.webgpu === null ? "webgpu" : "gpujs";
   form.fill({ ...asked, device }, variants, missing);
   kernels.offer(gallery);
   await kernels.refresh();
   if (missing[device] !== null) return complain(missing[device], `${DEVICE_TITLES[device]} is needed`);
+  if (wrong.length > 0) complain("The address asks for what there is not; the defaults stand.", wrong.join("\n"));
   become("idle");
 }
 begin().catch((e: unknown) => complain(e instanceof Error ? e.message : String(e)));

@@ -5,7 +5,7 @@ import type { Problem } from "@mallard-lang/mallard/trainer";
 import type { Either } from "fp-ts/lib/Either.js";
 import type { KernelList, KernelText } from "../worker/kernels.js";
 
-export interface KernelPlaces {
+interface KernelPlaces {
   readonly of: HTMLSelectElement;
   readonly about: HTMLElement;
   readonly list: HTMLElement;

@@ -161,6 +161,9 @@ export class GpujsDevice implements Device {
   get mode(): GpujsMode {
     return this.host.mode;
   }
+  get hardware(): string {
+    return this.mode;
+  }
   #check(): void {
     if (this.#disposed) throw new DeviceError({ kind: "Disposed", what: "the gpujs device" });
   }

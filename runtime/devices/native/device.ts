@@ -350,6 +350,9 @@ class CpuDevice implements NativeDevice {
   get threads(): number {
     return this.#context.pool.threads;
   }
+  get hardware(): string {
+    return this.threads === 1 ? "1 thread" : `${this.threads} threads`;
+  }
   memory(): number {
     return this.#bytes;
   }

@@ -26,7 +26,7 @@ export interface WebgpuOptions extends HostRequest, KernelOptions {
 }
 
 /** What kernels are held to on this host. */
-export function limitsOf({ limits, features, subgroups, software }: HostInfo, o: KernelOptions = {}): WgslLimits {
+function limitsOf({ limits, features, subgroups, software }: HostInfo, o: KernelOptions = {}): WgslLimits {
   return {
     workgroupMemory: limits.maxComputeWorkgroupStorageSize,
     invocations: limits.maxComputeInvocationsPerWorkgroup,
@@ -62,6 +62,9 @@ export class WebgpuDevice implements Device {
         this.#bytes += bytes;
       },
     };
+  }
+  get hardware(): string {
+    return this.host.info.name;
   }
   /** Each dispatch, where the adapter has timestamps. */
   get measures(): boolean {

@@ -94,7 +94,7 @@ export function demandOf(nest: TilesNest): Demand {
 }
 
 /** Sums that a group of stores reads, if they are not all at the group's own indices. */
-export function strangers(nest: TilesNest, n: readonly Axis[], stores: readonly Store[]): readonly TileFold[] {
+function strangers(nest: TilesNest, n: readonly Axis[], stores: readonly Store[]): readonly TileFold[] {
   const read = namesOf(...stores.flatMap((s) => [s.value, ...s.index]));
   const sums = nest.folds.filter((f) => f.n.length > 0 && read.has(f.bind[0] as string));
   return sums.every((f) => f.n.map((a) => a.v).join() === n.map((a) => a.v).join()) ? [] : sums;

@@ -207,7 +207,6 @@ function worth(e: Expr): boolean {
 }
 
 export const isPair = (shape: Shape, e: Expr): boolean => (shape.reads(e) & PAIR) === PAIR;
-export const readsBind = (shape: Shape, e: Expr): boolean => (shape.reads(e) & BIND) !== 0;
 export const and = (...all: readonly (Expr | null)[]): Expr | null => {
   const some = all.filter((e): e is Expr => e !== null);
   return some.length === 0 ? null : some.reduce((a, b) => apply("and", "bool", a, b));
