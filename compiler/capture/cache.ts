@@ -15,7 +15,7 @@ import { type FunctionSyntax, syntaxVersion } from "./syntax.js";
 import { textOf } from "./text.js";
 
 /** $MALLARD_CACHE, or `mallard` in the user's cache folder. */
-export function defaultCacheFolder(env: NodeJS.ProcessEnv = process.env, platform: NodeJS.Platform = process.platform): string {
+export function defaultCacheFolder(env: Readonly<Record<string, string | undefined>> = process.env, platform: string = process.platform): string {
   if (env.MALLARD_CACHE) return env.MALLARD_CACHE;
   if (platform === "win32") return join(env.LOCALAPPDATA ?? join(homedir(), "AppData", "Local"), "mallard");
   if (platform === "darwin") return join(homedir(), "Library", "Caches", "mallard");

@@ -8,30 +8,14 @@ import { type Buffer, elements, strides } from "../../lower/expr.js";
 import type { Nest } from "../../lower/nest.js";
 import { showNest } from "../../lower/show.js";
 import type { Plan } from "../../plan.js";
-import { type About, type ExportedFile, field, numbered, shapeOf } from "../export.js";
+import { type About, argumentsOf, type ExportedFile, field, numbered, shapeOf } from "../export.js";
 import type { TargetError } from "../target.js";
+import type { CArgument, Exported } from "./exported.js";
 import { exampleOf, launcherOf, makefileOf } from "./launcher.js";
 import { prelude } from "./prelude.js";
 import { literal } from "./print.js";
 import { cFlags, mainFunction, printed, scratchBytes } from "./program.js";
 import { cType, storageOf } from "./storage.js";
-
-/** An array that the caller gives. */
-export interface Argument {
-  readonly field: string;
-  readonly buffer: Buffer;
-  readonly kind: "input" | "output" | "state";
-  readonly type: string;
-}
-export interface Exported {
-  readonly about: About;
-  readonly arguments: readonly Argument[];
-  /** Names of the run-time extents, with their greatest values. */
-  readonly extents: readonly { readonly field: string; readonly max: number }[];
-  readonly arenaBytes: number;
-  readonly scratchBytes: number;
-  readonly flags: readonly string[];
-}
 
 /** Names that a field of a struct cannot have. */
 const KEYWORDS =
@@ -42,23 +26,11 @@ export function exportC(plan: Plan, about: About): Either<TargetError, readonly 
   const made = printed(plan, "readable");
   if (isLeft(made)) return made;
   const unique = numbered(KEYWORDS);
-  const argument =
-    (kind: Argument["kind"]) =>
-    ([name, buffer]: readonly [string, Buffer]): Argument => ({
-      field: unique(field(name)),
-      buffer,
-      kind,
-      type: cType(storageOf(buffer)),
-    });
   const e: Exported = {
     about,
-    arguments: [
-      ...Object.entries(plan.inputs).map(argument("input")),
-      ...Object.entries(plan.state).map(argument("state")),
-      ...Object.entries(plan.outputs)
-        .filter(([, b]) => b.role === "output")
-        .map(argument("output")),
-    ],
+    arguments: argumentsOf(plan)
+      .filter((a) => a.kind !== "output" || a.buffer.role === "output")
+      .map((a) => ({ ...a, field: unique(field(a.name)), type: cType(storageOf(a.buffer)) })),
     extents: plan.extents.map((x) => ({ field: unique(field(x.name)), max: x.max })),
     arenaBytes: Math.ceil(plan.arenaBytes / 64) * 64,
     scratchBytes: Math.ceil(scratchBytes(made.right) / 64) * 64,
@@ -83,14 +55,14 @@ const STORED: { readonly [D in DType]: string } = {
   i32: "i32",
   bool: "0 or 1",
 };
-const describe = ({ buffer }: Argument): string =>
+const describe = ({ buffer }: CArgument): string =>
   buffer.axes.length === 0
     ? `${STORED[buffer.dtype]}, one number`
     : `${STORED[buffer.dtype]} [${shapeOf(buffer)}], strides ${strides(buffer).join(", ")}`;
 
 function headerOf(e: Exported): string {
   const { name, title } = e.about;
-  const one = (a: Argument) =>
+  const one = (a: CArgument) =>
     `  ${a.kind === "input" ? "const " : ""}${a.type} *${a.field}; /* ${a.kind === "state" ? "read and written: " : ""}${describe(a)} */`;
   const given = e.arguments.filter((a) => a.kind !== "output");
   const made = e.arguments.filter((a) => a.kind === "output");
@@ -205,7 +177,7 @@ function tableOf(b: Buffer, i: number): string {
 
 function readmeOf(plan: Plan, e: Exported): string {
   const { name, title } = e.about;
-  const row = (a: Argument) => `| \`${a.field}\` | ${a.kind} | ${describe(a)} |`;
+  const row = (a: CArgument) => `| \`${a.field}\` | ${a.kind} | ${describe(a)} |`;
   const kernels = kernelsIn(plan).flatMap((k, i) => k.nests.map((n) => `| ${i + 1} | \`k_${n.name}\` | ${n.form} | ${e.about.origin(n)} |`));
   const sizes = e.extents.map((x) => `\`${x.field}\` (up to ${x.max})`).join(", ");
   return `# ${title} in C

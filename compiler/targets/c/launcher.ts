@@ -1,6 +1,6 @@
 // What stands around exported kernels: a pool of threads, an example and its Makefile.
 import { elements } from "../../lower/expr.js";
-import type { Argument, Exported } from "./export.js";
+import type { CArgument, Exported } from "./exported.js";
 
 /** Threads sleep between runs. Barriers are passed by spinning, and give the processor away when that takes long. */
 export function launcherOf(e: Exported): string {
@@ -121,10 +121,10 @@ void ${name}_close(${name}_pool *pool) {
 export function exampleOf(e: Exported): string {
   const { name, title } = e.about;
   const extents = e.extents.length > 0;
-  const count = (a: Argument) => Math.max(1, elements(a.buffer));
+  const count = (a: CArgument) => Math.max(1, elements(a.buffer));
   /** A field may have any name: variables have a prefix. */
-  const variable = (a: Argument) => `x_${a.field}`;
-  const fill = (a: Argument): string => {
+  const variable = (a: CArgument) => `x_${a.field}`;
+  const fill = (a: CArgument): string => {
     const at = `${variable(a)}[i]`;
     switch (a.buffer.dtype) {
       case "i32":

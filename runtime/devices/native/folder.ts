@@ -7,6 +7,7 @@ import { homedir, tmpdir } from "node:os";
 import { basename, dirname, isAbsolute, join, resolve, sep } from "node:path";
 import * as E from "fp-ts/lib/Either.js";
 import { DeviceError } from "../../errors.js";
+import type { Environment } from "./toolchain.js";
 
 export interface CacheFolder {
   readonly path: string;
@@ -17,7 +18,7 @@ export interface CacheFolder {
 export type Look = (path: string) => Pick<Stats, "uid" | "mode" | "isDirectory" | "isSymbolicLink">;
 export interface FolderOptions {
   readonly dir?: string | undefined;
-  readonly env?: NodeJS.ProcessEnv;
+  readonly env?: Environment;
   readonly look?: Look;
   /** Where private folders go. */
   readonly temp?: string;
@@ -46,7 +47,7 @@ export function unsafe(folder: string, look: Look = lstatSync): { readonly path:
   return null;
 }
 
-function usual(env: NodeJS.ProcessEnv): string {
+function usual(env: Environment): string {
   if (process.platform === "darwin") return join(homedir(), "Library", "Caches", "mallard");
   const xdg = env.XDG_CACHE_HOME;
   return join(xdg && isAbsolute(xdg) ? xdg : join(homedir(), ".cache"), "mallard");

@@ -10,7 +10,7 @@ import { type EntryFault, keyOf, obtain } from "./cache.js";
 import { FILL_SOURCE } from "./fill-source.js";
 import { type Address, type Library, load } from "./load.js";
 import { POOL_SOURCE } from "./pool-source.js";
-import type { Toolchain } from "./toolchain.js";
+import type { Environment, Toolchain } from "./toolchain.js";
 
 export const POOL_UNIT: Unit = { name: "mallard_pool", source: POOL_SOURCE };
 const UNITS: readonly Unit[] = [POOL_UNIT, { name: "mallard_fill", source: FILL_SOURCE }];
@@ -51,7 +51,7 @@ export interface Native {
 }
 
 /** MALLARD_THREADS, or one thread a core. */
-export function threadCount(asked: number | undefined, env: NodeJS.ProcessEnv = process.env): E.Either<DeviceError, number> {
+export function threadCount(asked: number | undefined, env: Environment = process.env): E.Either<DeviceError, number> {
   const text = asked === undefined ? (env.MALLARD_THREADS ?? "") : String(asked);
   if (text === "") return E.right(Math.min(MAX_THREADS, availableParallelism()));
   const n = Number(text);

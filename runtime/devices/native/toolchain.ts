@@ -19,6 +19,9 @@ const GCC_FLAGS = ["-fno-code-hoisting", "-fno-tree-tail-merge", "-fno-thread-ju
 const CANDIDATES = ["cc", "gcc", "clang"];
 const PROBE_MS = 30_000;
 
+/** A process's environment, by name. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
 export interface Toolchain {
   /** Absolute path of the program. */
   readonly program: string;
@@ -38,7 +41,7 @@ export const withFlags = (tool: Toolchain, flags: readonly string[]): Toolchain 
 export interface ToolchainOptions {
   /** Instead of CC. */
   readonly cc?: string | undefined;
-  readonly env?: NodeJS.ProcessEnv;
+  readonly env?: Environment;
 }
 
 export interface Spawned {
@@ -50,7 +53,7 @@ export interface Spawned {
 export function run(
   program: string,
   args: readonly string[],
-  options: { readonly cwd?: string; readonly env?: NodeJS.ProcessEnv; readonly timeout?: number } = {},
+  options: { readonly cwd?: string; readonly env?: Environment; readonly timeout?: number } = {},
 ): Promise<E.Either<string, Spawned>> {
   return new Promise((settle) => {
     const child = spawn(program, args, { ...options, shell: false, stdio: ["ignore", "pipe", "pipe"], windowsHide: true });
@@ -105,7 +108,7 @@ export function splitCommand(command: string): E.Either<DeviceError, readonly st
 }
 
 /** The file that a program's name stands for. Relative entries of PATH are left out: what they mean changes with the folder. */
-export async function which(name: string, env: NodeJS.ProcessEnv): Promise<string | null> {
+export async function which(name: string, env: Environment): Promise<string | null> {
   const places = name.includes("/")
     ? [resolve(name)]
     : (env.PATH ?? "")
@@ -148,7 +151,7 @@ export function unsuitable(macros: ReadonlyMap<string, string>): string | null {
   return null;
 }
 
-async function identify(program: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<E.Either<string, Toolchain>> {
+async function identify(program: string, args: readonly string[], env: Environment): Promise<E.Either<string, Toolchain>> {
   const macrosWith = (flags: readonly string[]) => run(program, [...args, ...flags, "-dM", "-E", "-x", "c", "/dev/null"], { env, timeout: PROBE_MS });
   const likely = [...FLAGS, ...(NATIVE[0] as readonly string[])];
   const [version, first] = await Promise.all([run(program, [...args, "--version"], { env, timeout: PROBE_MS }), macrosWith(likely)]);

@@ -5,7 +5,7 @@ import { allocS, ifS, letS, loop, type Stmt, tile } from "../../../../loop/ir.js
 import { freshName } from "../../../../loop/spans.js";
 import { add, imin, less, mul, namesOf, replace, sub, termsOf } from "../../../../loop/terms.js";
 import { cost } from "../../../../loop/tiles/cost.js";
-import { BIND, OVER, PAIR, ROW, Shape, type TilesNest } from "../../../../loop/tiles/shape.js";
+import { OVER, PAIR, ROW, Shape, type TilesNest } from "../../../../loop/tiles/shape.js";
 import { apply, type Buffer, type Expr, int, load, local, variable } from "../../../../lower/expr.js";
 import { type Demand, demandOf } from "./demand.js";
 import type { Layout } from "./layout.js";
