@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 // What every device is. A session owns state and binds several programs to it.
 import type { LowerOptions } from "../compiler/lower/lower.js";
 import type { Plan } from "../compiler/plan.js";

@@ -45,3 +45,23 @@ try {
     "
   `);
 });
+
+test("its declarations are checked whole without types of Node's, and with an older library", async () => {
+  using folder = temporary();
+  mkdirSync(join(folder.path, "node_modules/@mallard-lang"), { recursive: true });
+  symlinkSync(root, join(folder.path, "node_modules/@mallard-lang/mallard"));
+  writeFileSync(join(folder.path, "package.json"), '{ "type": "module" }');
+  writeFileSync(
+    join(folder.path, "mine.ts"),
+    `import { dot, input } from "@mallard-lang/mallard";
+import { adamw } from "@mallard-lang/mallard/models";
+import { MODEL_SIZES } from "@mallard-lang/mallard/trainer";
+export const scores = dot(input({ query: 4, dim: 2 }), input({ key: 4, dim: 2 }), "dim");
+export const mine = [adamw({}), MODEL_SIZES];
+`,
+  );
+  const options = { strict: true, module: "nodenext", target: "es2022", lib: ["es2022", "dom"], types: [], noEmit: true, skipLibCheck: false };
+  writeFileSync(join(folder.path, "tsconfig.json"), JSON.stringify({ compilerOptions: options, files: ["mine.ts"] }));
+  const { code, stdout } = await runNode([join(root, "node_modules/typescript/bin/tsc"), "-p", "."], { cwd: folder.path });
+  expect([code, stdout]).toEqual([0, ""]);
+});

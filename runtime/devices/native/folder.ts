@@ -2,7 +2,7 @@
 // another user can change is that user's code running as us: so the folder must be ours alone to write, and everybody
 // who could replace one of its ancestors must be us or root. A folder that was asked for by name and is unsafe is an
 // error; where the usual one is unsafe or cannot be made, a fresh private one serves for this process, and a line says so.
-import { existsSync, lstatSync, mkdirSync, mkdtempSync, realpathSync, rmSync, type Stats } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { basename, dirname, isAbsolute, join, resolve, sep } from "node:path";
 import * as E from "fp-ts/lib/Either.js";
@@ -15,7 +15,12 @@ export interface CacheFolder {
   readonly notice: string | null;
 }
 /** What a check reads of a file; tests stand other owners in. */
-export type Look = (path: string) => Pick<Stats, "uid" | "mode" | "isDirectory" | "isSymbolicLink">;
+export type Look = (path: string) => {
+  readonly uid: number;
+  readonly mode: number;
+  isDirectory(): boolean;
+  isSymbolicLink(): boolean;
+};
 export interface FolderOptions {
   readonly dir?: string | undefined;
   readonly env?: Environment;
