@@ -69,10 +69,14 @@ async function run(place: string, flags: Flags): Promise<number> {
 
 function show(kernels: readonly Kernel[], place: string, flags: Flags): number {
   if (flags.json) jsonResult({ expression: place, target: flags.target, kernels });
-  else result(kernels.map((k) => `// ─── ${k.name}${from(k)} ───\n${k.source.trimEnd()}\n`).join("\n"));
+  else result(kernels.map((k, i) => `// ─── ${k.name}${from(k)} ───\n${notation(k, kernels[i - 1])}${k.source.trimEnd()}\n`).join("\n"));
   return EXIT.ok;
 }
 
+/** What it computes, once for those that compute it together. */
+function notation({ notation: lines = [] }: Kernel, before: Kernel | undefined): string {
+  return String(before?.notation) === String(lines) ? "" : lines.map((l) => `// ${l}\n`).join("");
+}
 /** ` ← alibi.ts:7`. */
 function from({ places = [] }: Kernel): string {
   const lines = [...new Set(places.map(authored).map((p) => `${p.file.split(/[/\\]/).at(-1)}:${p.line}`))];

@@ -22,6 +22,8 @@ export interface Kernel {
   readonly source: string;
   /** Where the author wrote what it computes; a compiled program no longer knows. */
   readonly places?: readonly { readonly file: string; readonly line: number; readonly column: number }[];
+  /** That in index notation, line by line. */
+  readonly notation?: readonly string[];
 }
 export type Printable =
   | { readonly kind: "formula"; readonly formula: FormulaLike; readonly sizes: Readonly<Record<string, Sizes>> }

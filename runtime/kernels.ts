@@ -4,7 +4,7 @@ import { type Either, isLeft, left, map } from "fp-ts/lib/Either.js";
 import { kernelsIn } from "../compiler/explain/kernels.js";
 import { placesOfNest } from "../compiler/explain/stages.js";
 import { type LowerOptions, lower } from "../compiler/lower/lower.js";
-import { showPlan } from "../compiler/lower/show.js";
+import { showNest, showPlan } from "../compiler/lower/show.js";
 import type { Plan } from "../compiler/plan.js";
 import type { TargetError } from "../compiler/targets/target.js";
 import type { Place } from "../dsl/places.js";
@@ -22,8 +22,9 @@ export interface Printer {
   print(plan: Plan): Either<TargetError, readonly Kernel[]>;
 }
 export interface Printed {
-  /** In the plan's order; with where the author wrote what each computes. */
-  readonly kernels: readonly (Kernel & { readonly places: readonly Place[] })[];
+  /** In the plan's order; with where the author wrote what each computes, and that in index notation. A target may compute one nest of
+   *  loops in several kernels: they have the same. */
+  readonly kernels: readonly (Kernel & { readonly places: readonly Place[]; readonly notation: readonly string[] })[];
   readonly plan: string;
 }
 
@@ -34,11 +35,11 @@ export function kernelsOfProgram(spec: Omit<ProgramSpec, "profile">, printer: Pr
   if (isLeft(plan)) throw plan.left;
   const nests = kernelsIn(plan.right).flatMap((k) => k.nests);
   /** Of the nest that a kernel is, or is a part of. */
-  const placesOf = (kernel: string) => {
+  const about = (kernel: string) => {
     const own = nests.filter((n) => n.name === kernel || kernel.startsWith(`${n.name}_`)).sort((a, b) => b.name.length - a.name.length)[0];
-    return own ? placesOfNest(plan.right, own) : [];
+    return { places: own ? placesOfNest(plan.right, own) : [], notation: own ? showNest(own) : [] };
   };
-  return map((kernels: readonly Kernel[]) => ({ kernels: kernels.map((k) => ({ ...k, places: placesOf(k.name) })), plan: showPlan(plan.right) }))(
+  return map((kernels: readonly Kernel[]) => ({ kernels: kernels.map((k) => ({ ...k, ...about(k.name) })), plan: showPlan(plan.right) }))(
     printer.print(plan.right),
   );
 }
