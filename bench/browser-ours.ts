@@ -1,7 +1,6 @@
 // Ours in a page, as the peers beside it are (peers/browser): causal attention with its gradients, all on the device, and the
 // decoder's training step with weights that are given. Vite makes it a module for the page.
 import {
-  type AnyTensor,
   crossEntropy,
   each,
   grad,
@@ -14,18 +13,11 @@ import {
   type Session,
   startTraining,
   sum,
-  type TrainingPrograms,
-  type TrainingSpec,
   trainingPrograms,
   weight,
 } from "../index.js";
 import { adamw, causal, transformer } from "../models/index.js";
-
-type Node = TrainingSpec["loss"];
-type Leaf = TrainingPrograms["params"][number];
-// A handle is the graph's node seen by its axes, and a parameter's handle is a leaf.
-const nodeOf = (t: AnyTensor): Node => t as unknown as Node;
-const leafOf = (t: AnyTensor): Leaf => t as unknown as Leaf;
+import { type Leaf, leafOf, nodeOf } from "./handles.js";
 
 async function opened(): Promise<Session> {
   const session = await openSession("webgpu");

@@ -19,22 +19,15 @@ import {
   type SessionProgram,
   startTraining,
   sum,
-  type TrainingPrograms,
-  type TrainingSpec,
   trainingPrograms,
   weight,
   withStorage,
 } from "../index.js";
 import { adamw, alibi, causal, documents, muonWithAdamW, nextToken, quack, softCap, transformer, window } from "../models/index.js";
 import { type MeasuredStep, type ModelConfig, measuredStep, type Precision } from "../trainer.js";
+import { leafOf, nodeOf } from "./handles.js";
 import type { AttentionSizes, AttentionVariant } from "./peers.js";
 import type { Shape } from "./products.js";
-
-type Node = TrainingSpec["loss"];
-type Leaf = TrainingPrograms["params"][number];
-// A handle is the graph's node seen by its axes, and a parameter's handle is a leaf: the session takes them as nodes.
-const nodeOf = (t: AnyTensor): Node => t as unknown as Node;
-const leafOf = (t: AnyTensor): Leaf => t as unknown as Leaf;
 
 export type StepRule = "adamw" | "muon";
 /** What the step does about growing logits: nothing, QuacK by either norm, RMS norms of queries and keys. */
