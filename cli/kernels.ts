@@ -47,8 +47,8 @@ Examples:
     )
     .action(async (place: string, flags: Flags, command: Command) => {
       const idle = ["name", "force"].find((flag) => flags.out === undefined && command.getOptionValueSource(flag) === "cli");
-      const wrong = { kind: "usage", message: `--${idle} counts only with --out`, hint: `add --out, or leave --${idle} out` } as const;
-      exit(idle === undefined ? await run(place, flags) : report(wrong, flags.json));
+      if (idle === undefined) return exit(await run(place, flags));
+      exit(report({ kind: "usage", message: `--${idle} counts only with --out`, hint: `add --out, or leave --${idle} out` }, flags.json));
     });
 }
 

@@ -83,19 +83,21 @@ export const isWhole = (name: NumberName): boolean => name !== "tau" && name !==
 export function settingsOf(query: string): { readonly settings: Settings; readonly wrong: readonly string[] } {
   const settings: Record<string, string | number> = { ...DEFAULTS };
   const wrong: string[] = [];
+  const texts = new Map<string, readonly string[]>(Object.entries(choices));
+  const ranges = new Map<string, readonly [number, number]>(Object.entries(RANGES));
   for (const [name, value] of new URLSearchParams(query)) {
-    const all = Object.entries(choices).find(([n]) => n === name)?.[1];
-    const range = Object.entries(RANGES).find(([n]) => n === name);
-    const number = Number(value);
-    if (all?.some((x) => x === value)) settings[name] = value;
-    else if (all) wrong.push(`${name}=${value}: there are ${all.join(", ")}`);
-    else if (!range) wrong.push(`${name}: there are ${[...Object.keys(choices), ...Object.keys(RANGES)].join(", ")}`);
-    else if (value !== "" && number >= range[1][0] && number <= range[1][1] && (Number.isInteger(number) || !isWhole(range[0] as NumberName)))
-      settings[name] = number;
-    else
-      wrong.push(
-        `${name}=${value}: ${isWhole(range[0] as NumberName) ? "a whole number" : "a number"} from ${range[1][0]} to ${range[1][1]} is wanted`,
-      );
+    const all = texts.get(name);
+    const range = ranges.get(name);
+    if (all) {
+      if (all.includes(value)) settings[name] = value;
+      else wrong.push(`${name}=${value}: there are ${all.join(", ")}`);
+    } else if (range) {
+      const [least, most] = range;
+      const whole = isWhole(name as NumberName); // it has a range
+      const number = Number(value);
+      if (value !== "" && number >= least && number <= most && (!whole || Number.isInteger(number))) settings[name] = number;
+      else wrong.push(`${name}=${value}: ${whole ? "a whole number" : "a number"} from ${least} to ${most} is wanted`);
+    } else wrong.push(`${name}: there are ${[...texts.keys(), ...ranges.keys()].join(", ")}`);
   }
   return { settings: settings as unknown as Settings, wrong }; // each value was found among those of its name
 }

@@ -8,13 +8,18 @@ import { built, root, runNode } from "./mallard.js";
 
 beforeAll(built);
 
+/** A user's project: the package, and a file. */
+function project(folder: string, text: string): void {
+  mkdirSync(join(folder, "node_modules/@mallard-lang"), { recursive: true });
+  symlinkSync(root, join(folder, "node_modules/@mallard-lang/mallard"));
+  writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
+  writeFileSync(join(folder, "mine.ts"), text);
+}
+
 test("under tsx, errors name the author's line, not the package's, and capture finds the arrow", async () => {
   using folder = temporary();
-  mkdirSync(join(folder.path, "node_modules/@mallard-lang"), { recursive: true });
-  symlinkSync(root, join(folder.path, "node_modules/@mallard-lang/mallard"));
-  writeFileSync(join(folder.path, "package.json"), '{ "type": "module" }');
-  writeFileSync(
-    join(folder.path, "mine.ts"),
+  project(
+    folder.path,
     `import { compile, input, map, sum } from "@mallard-lang/mallard";
 const q = input({ query: 4 });
 const slope: number = 2;
@@ -48,11 +53,8 @@ try {
 
 test("its declarations are checked whole without types of Node's, and with an older library", async () => {
   using folder = temporary();
-  mkdirSync(join(folder.path, "node_modules/@mallard-lang"), { recursive: true });
-  symlinkSync(root, join(folder.path, "node_modules/@mallard-lang/mallard"));
-  writeFileSync(join(folder.path, "package.json"), '{ "type": "module" }');
-  writeFileSync(
-    join(folder.path, "mine.ts"),
+  project(
+    folder.path,
     `import { dot, input } from "@mallard-lang/mallard";
 import { adamw } from "@mallard-lang/mallard/models";
 import { MODEL_SIZES } from "@mallard-lang/mallard/trainer";
