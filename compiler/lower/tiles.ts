@@ -8,7 +8,6 @@ import { apply, type Expr, int, local, maxOf, partsOf, real, variable } from "./
 import { conditions, isZero, product, variables } from "./form.js";
 import { and, not, yes } from "./ints.js";
 import type { Condition } from "./masks.js";
-import { loadsOf } from "./memory.js";
 import type { Axis, Dot, Monoid, Side, TileFold } from "./nest.js";
 import { rescaling } from "./rescale.js";
 import { select, toIndex, toReal } from "./translate.js";
@@ -120,6 +119,11 @@ export class TileBuilder {
     const names = Object.keys(f.monoid.empty);
     const monoid = this.naming.monoid(f, components);
     const element = (c: string) => toReal(this.access.value(f.args[names.indexOf(c)] as Node, at));
+    const elements = components.map(element);
+    const name = this.naming.local(f);
+    const bind = components.map((c) => (components.length === 1 ? name : `${name}_${c}`));
+    const binds = new Set([...this.#kinds].flatMap(([b, kind]) => (kind === "bind" ? [b] : [])));
+    const own = components.map((_, i) => local(bind[i] as string, "real"));
     let outer: Expr = real(1);
     let parts: Pick<TileFold, "elements" | "n" | "b" | "at">;
     if (monoid.kind === "sum" && components.length === 1) {
@@ -128,12 +132,8 @@ export class TileBuilder {
       parts = taken;
     } else {
       if (n.length > 0) throw new NoTile("a fold that is no sum has axes of its own");
-      parts = { elements: components.map(element), n: [], b: null, at: null };
+      parts = { elements, n: [], b: null, at: null };
     }
-    const name = this.naming.local(f);
-    const bind = components.map((c) => (components.length === 1 ? name : `${name}_${c}`));
-    const binds = new Set([...this.#kinds].flatMap(([b, kind]) => (kind === "bind" ? [b] : [])));
-    const own = components.map((_, i) => local(bind[i] as string, "real"));
     const ratios = parts.elements.map((e) => rescaling(e, monoid.kind, binds, (x) => this.#perRow(x)));
     if (ratios.includes("impossible"))
       throw new NoTile("its elements read the result of an earlier fold of the row, and not through the exponential of a difference");
@@ -191,7 +191,7 @@ export class TileBuilder {
   #factors(element: () => Expr, whole: (e: Expr) => boolean, refused: (factor: Expr) => boolean): ReturnType<typeof guardedFactors> {
     for (;;) {
       const found = guardedFactors(element(), whole);
-      const loads = loadsOf(found.factors.filter(refused)).filter(refused);
+      const loads = found.factors.filter(refused).flatMap((f) => loadsIn(f).filter((e) => refused(e)));
       if (!this.access.computeAgain(loads, isFormula)) return found;
     }
   }
@@ -341,6 +341,11 @@ export class TileBuilder {
   }
 }
 
+function loadsIn(root: Expr): readonly Expr[] {
+  const seen = new Set([root]);
+  for (const e of seen) for (const x of partsOf(e)) seen.add(x);
+  return [...seen].filter((e) => e.kind === "load");
+}
 const isOne = (e: Expr): boolean => e.kind === "num" && e.value === 1;
 /** A product's factors (those that are `whole` not taken apart), and under which condition it is not 0: what stands under a guard may be infinite where it fails. */
 function guardedFactors(root: Expr, whole: (e: Expr) => boolean): { readonly guard: Expr; readonly factors: readonly Expr[] } {

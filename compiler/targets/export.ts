@@ -45,11 +45,11 @@ export interface Argument {
   readonly kind: "input" | "output" | "state";
 }
 /** Inputs, state, outputs. */
-export function argumentsOf(plan: Plan): readonly Argument[] {
-  const all = (kind: Argument["kind"], buffers: Readonly<Record<string, Buffer>>) =>
-    Object.entries(buffers).map(([name, buffer]) => ({ name, buffer, kind }));
-  return [...all("input", plan.inputs), ...all("state", plan.state), ...all("output", plan.outputs)];
-}
+export const argumentsOf = (plan: Plan): readonly Argument[] =>
+  (["input", "state", "output"] as const).flatMap((kind) => {
+    const of = { input: plan.inputs, state: plan.state, output: plan.outputs }[kind];
+    return Object.entries(of).map(([name, buffer]) => ({ name, buffer, kind }));
+  });
 
 // ── modules of JavaScript ────────────────────────────────────────────────────────────────────────────────
 /** What no variable of a module may be called in strict mode. */

@@ -30,16 +30,7 @@ import type { TargetError } from "../target.js";
 import { exampleText, type KernelRow, pageText, readmeText } from "./export-texts.js";
 import { wgsl } from "./index.js";
 import { guaranteed } from "./limits.js";
-import {
-  type Dispatch,
-  dispatchesOf,
-  type IntSource,
-  type Range,
-  SMALL_STATE,
-  type WgslPipeline,
-  type WgslProgram,
-  type WgslStep,
-} from "./program.js";
+import { type IntSource, type Range, SMALL_STATE, type WgslPipeline, type WgslProgram, type WgslStep } from "./program.js";
 import { type OwnSegment, type Segments, segmentsOf } from "./segments.js";
 import { bytesIn, storageOf } from "./storage.js";
 import { support } from "./support.js";
@@ -110,6 +101,9 @@ function rowsOf(program: WgslProgram, files: readonly File[], launcher: Launcher
     return { file: name, workgroup: pipeline.workgroupSize, binds, ints: pipeline.ints };
   });
 }
+type Dispatch = Extract<WgslStep, { do: "dispatch" }>;
+const dispatchesOf = (steps: readonly WgslStep[]): readonly Dispatch[] => steps.flatMap((s) => (s.do === "dispatch" ? [s] : dispatchesOf(s.body)));
+
 const aligned = (bytes: number): number => Math.max(256, Math.ceil(bytes / 256) * 256);
 
 /** A part of one GPU buffer, by the buffer's name. */

@@ -1,6 +1,3 @@
-// Prints a kernel's loop IR as a WGSL compute shader. The one workgroup loop (groups.ts) becomes the workgroup's number,
-// `local` loops the invocation's number in it; all others are loops, but for those whose turns are taken four at a time
-// (vectors.ts). Barriers must stand where every invocation comes by: the browser's own uniformity analysis is the check.
 import { labelWords } from "../../../dsl/random.js";
 import { exprsOf, type For, type Kernel, type Place, type Stmt, statements } from "../../loop/ir.js";
 import { type Interval, interval, offset, rename, termsOf } from "../../loop/terms.js";

@@ -67,11 +67,6 @@ export type WgslStep =
       readonly body: readonly WgslStep[];
     };
 
-export type Dispatch = Extract<WgslStep, { do: "dispatch" }>;
-/** In the order of the steps, those of a loop's body once. */
-export const dispatchesOf = (steps: readonly WgslStep[]): readonly Dispatch[] =>
-  steps.flatMap((s) => (s.do === "dispatch" ? [s] : dispatchesOf(s.body)));
-
 export interface WgslProgram {
   readonly pipelines: readonly WgslPipeline[];
   readonly steps: readonly WgslStep[];

@@ -1,7 +1,7 @@
 // The GPU buffers that a program's segments lie in: one each, unless a segment is more than a buffer may be. Then it is cut
 // where no binding reaches across.
 import { type Either, left, right } from "fp-ts/lib/Either.js";
-import { dispatchesOf, type Range, type Segment, type WgslProgram } from "./program.js";
+import type { Range, Segment, WgslProgram, WgslStep } from "./program.js";
 
 export type OwnSegment = Exclude<Segment, "state">;
 export interface Piece {
@@ -53,7 +53,14 @@ interface Stretch {
   readonly end: number;
 }
 function rangesIn(program: WgslProgram, segment: OwnSegment): readonly Stretch[] {
-  const ranges: readonly Range[] = [...program.places.values(), ...dispatchesOf(program.steps).flatMap((d) => d.bindings)];
+  const ranges: Range[] = [...program.places.values()];
+  const walk = (steps: readonly WgslStep[]): void => {
+    for (const s of steps) {
+      if (s.do === "loop") walk(s.body);
+      else ranges.push(...s.bindings);
+    }
+  };
+  walk(program.steps);
   return ranges.flatMap((r) => (r.segment === segment && "bytes" in r ? [{ offset: r.offset, end: r.offset + r.bytes }] : []));
 }
 /** Those that overlap, as one. */

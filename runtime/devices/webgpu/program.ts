@@ -127,18 +127,15 @@ export class Program implements Executable {
     });
     if (tables.length > 0) {
       const written = await host.submit({ writes: tables });
-      // The next run begins anew: memory without its tables would give wrong results.
-      if (isLeft(written)) this.#free();
+      if (isLeft(written)) {
+        // The next run begins anew: memory without its tables would give wrong results.
+        this.#buffers = null;
+        host.free(buffers);
+        count(-sizes.reduce((n, b) => n + b, 0));
+      }
       answer(written, what);
     }
     return buffers;
-  }
-  #free(): void {
-    if (!this.#buffers) return;
-    const { host, count } = this.context;
-    host.free(this.#buffers);
-    count(-this.segments.pieces.reduce((n, p) => n + p.bytes, 0));
-    this.#buffers = null;
   }
   #placeOf(b: Buffer, buffers: readonly number[]): { readonly buffer: number; readonly offset: number } {
     const place = this.program.places.get(b);
@@ -285,9 +282,13 @@ export class Program implements Executable {
     this.#disposed = true;
     this.context.owned.delete(this);
     this.context.order.release(() => {
+      const { host, count } = this.context;
       for (const s of [...this.#bound.keys()]) this.#unbind(s);
-      this.context.host.release(this.pipelines);
-      this.#free();
+      host.release(this.pipelines);
+      if (!this.#buffers) return;
+      host.free(this.#buffers);
+      count(-this.segments.pieces.reduce((n, p) => n + p.bytes, 0));
+      this.#buffers = null;
     });
   }
 }
